@@ -1,0 +1,1 @@
+"""What builds the project; nothing of it is installed with lockgate."""
