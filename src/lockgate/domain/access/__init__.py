@@ -1,0 +1,1 @@
+"""People, machines, what they hold and what they may do."""

@@ -1,0 +1,1 @@
+"""Signals and alerts: one breach, and breaches over time."""

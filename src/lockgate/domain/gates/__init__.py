@@ -1,0 +1,1 @@
+"""Rules over evidence, and the reports they give."""

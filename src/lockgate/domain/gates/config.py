@@ -1,0 +1,221 @@
+"""What a model's ``lockgate.yaml`` asks for, and the policy that follows from it.
+
+A policy is what one environment demands of one model: the platform's own gates for its risk, and the file's. Its digest
+goes into every report and approval, so that nobody's signature covers a demand they have not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lockgate.base.digest import digest_of_json
+from lockgate.base.errors import Invalid
+from lockgate.domain.registry.manifest import to_plain
+from lockgate.domain.registry.records import Risk
+from lockgate.domain.rollout.records import Step, StepKind, Strategy
+
+#: The environments, in the order a version passes through them.
+CHAIN = ("dev", "test", "prod")
+
+#: Every kind of gate there is.
+GATE_KINDS = ("format", "parity", "signature", "quality", "regression", "slices", "latency")
+
+#: In a gate's parameters: the metric that suits the model's task.
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateSpec:
+    """One demand."""
+
+    #: One of `GATE_KINDS`.
+    kind: str
+    #: Its figures as JSON values, by the names they have in the file.
+    params: dict[str, Any] = field(default_factory=dict)
+    #: Where it is demanded; empty means everywhere.
+    environments: tuple[str, ...] = ()
+
+    def applies(self, environment: str) -> bool:
+        return not self.environments or environment in self.environments
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """The tables beside the model, and what their columns mean."""
+
+    #: Role (holdout, training) -> file, relative to the lockgate.yaml.
+    files: dict[str, str] = field(default_factory=dict)
+    #: Column with the truth; empty when none is named.
+    label: str = ""
+    #: The label's value that scores rank towards, for two classes; None takes the second in sorted order.
+    positive: str | None = None
+    #: Column that says whose data a row is.
+    subject: str = ""
+    #: Columns with personal data.
+    personal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentConfig:
+    """How a version enters an environment."""
+
+    name: str
+    #: People other than the requester who have to sign.
+    approvals: int = 0
+    #: Stages and guard; without stages all at once.
+    strategy: Strategy = field(default_factory=Strategy)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftWatch:
+    """When a shift of the inputs or of the answers counts; None takes the platform's own figure."""
+
+    #: Whether it is watched at all.
+    on: bool = True
+    #: Smallest change that matters: distance between the distributions …
+    least_distance: float | None = None
+    #: … or between the means, in standard deviations of training.
+    least_shift: float | None = None
+    #: Smallest share of never-seen or missing values that matters.
+    least_share: float | None = None
+    #: Fewest rows in a window before anything is said.
+    least_rows: int | None = None
+    #: Length of the window that is compared, in seconds.
+    window_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QualityWatch:
+    """The floor that labelled quality is held to in production."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    #: Seconds within which labels are expected.
+    labels_within: float = 7 * 86_400.0
+    #: Fewest labelled rows before anything is said; None takes the platform's own.
+    least_rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchConfig:
+    """What is watched for as long as a version lives."""
+
+    drift: DriftWatch = DriftWatch()
+    quality: QualityWatch | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SloConfig:
+    """What callers are promised; shares are between 0 and 1."""
+
+    availability: float | None = None
+    latency_under_ms: float | None = None
+    #: Share of the answers that have to be faster than that.
+    latency_share: float | None = None
+
+
+_MINUTES = 60.0
+_DEFAULT_PROD = Strategy(
+    steps=(
+        Step(kind=StepKind.SHADOW, weight=10_000, seconds=10 * _MINUTES),
+        Step(kind=StepKind.TRAFFIC, weight=500, seconds=10 * _MINUTES),
+        Step(kind=StepKind.TRAFFIC, weight=5_000, seconds=10 * _MINUTES),
+    )
+)
+_DEFAULTS = {
+    "dev": EnvironmentConfig(name="dev"),
+    "test": EnvironmentConfig(name="test"),
+    "prod": EnvironmentConfig(name="prod", approvals=1, strategy=_DEFAULT_PROD),
+}
+
+
+def default_environment(name: str) -> EnvironmentConfig:
+    """How a version enters ``name`` when its file says nothing.
+
+    Raises:
+        Invalid: there is no environment of that name.
+    """
+    if name not in _DEFAULTS:
+        raise Invalid(f"there is no environment {name!r}", hint=f"the environments are {', '.join(CHAIN)}")
+    return _DEFAULTS[name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """A whole ``lockgate.yaml``."""
+
+    model: str
+    owner: str
+    risk: Risk = Risk.MEDIUM
+    description: str = ""
+    data: DataConfig = DataConfig()
+    gates: tuple[GateSpec, ...] = ()
+    #: Those that the file names; `environment` fills in the others.
+    environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
+    watch: WatchConfig = WatchConfig()
+    slo: SloConfig = SloConfig()
+
+    def environment(self, name: str) -> EnvironmentConfig:
+        """How a version enters ``name``; raises Invalid when there is no such environment."""
+        return self.environments.get(name) or default_environment(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What an environment demands of a model."""
+
+    environment: str
+    risk: Risk
+    label: str
+    positive: str | None
+    #: Column that is neither feature nor label: whose data a row is.
+    subject: str = ""
+    gates: tuple[GateSpec, ...]
+    approvals: int
+
+    @property
+    def digest(self) -> str:
+        """The content address that reports and approvals are bound to."""
+        return digest_of_json(to_plain(self))
+
+
+def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) -> Policy:
+    """The gates and approvals that ``environment`` demands; ``risk`` overrules the file's own tier.
+
+    Format, parity and signature are always demanded. A gate in the file replaces the platform's own of its kind.
+
+    Raises:
+        Invalid: there is no such environment.
+    """
+    tier = risk or config.risk
+    entry = config.environment(environment)
+    own = tuple(gate for gate in config.gates if gate.applies(environment))
+    kinds = {gate.kind for gate in own}
+    defaults = tuple(gate for gate in _default_gates(environment, tier) if gate.kind not in kinds)
+    least = default_environment(environment).approvals
+    return Policy(
+        environment=environment,
+        risk=tier,
+        label=config.data.label,
+        positive=config.data.positive,
+        subject=config.data.subject,
+        gates=defaults + own,
+        approvals=max(entry.approvals, least),
+    )
+
+
+def _default_gates(environment: str, risk: Risk) -> tuple[GateSpec, ...]:
+    pickle_refused = environment == "prod" or (environment == "test" and risk is Risk.HIGH)
+    gates = [
+        GateSpec(kind="format", params={"refuse": ["pickle"] if pickle_refused else []}),
+        GateSpec(kind="parity"),
+        GateSpec(kind="signature"),
+    ]
+    if environment != "dev" and risk is not Risk.LOW:
+        gates.append(GateSpec(kind="regression", params={"metric": AUTO, "margin": 0.02, "confidence": 0.95}))
+    if environment != "dev" and risk is Risk.HIGH:
+        # Without a floor of its own the gate cannot pass: a high risk model has to say how good is good enough.
+        gates.append(GateSpec(kind="quality", params={"metric": AUTO}))
+    return tuple(gates)

@@ -1,0 +1,176 @@
+"""When a version may enter an environment. Each rule looks at values only and answers with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from lockgate.base.errors import Forbidden, GateRefused, LockgateError, NotAllowedNow, StaleReport
+from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.config import CHAIN, Policy
+from lockgate.domain.gates.records import Approval, GateReport, Promotion
+
+#: The code of a decision that lets a version through.
+ALLOWED = "allowed"
+#: The code of a decision that only waits for people.
+APPROVAL_NEEDED = "approval_needed"
+
+_ERRORS: dict[str, type[LockgateError]] = {
+    known.code: known for known in (Forbidden, GateRefused, NotAllowedNow, StaleReport)
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Whether something may happen, and why."""
+
+    allowed: bool
+    #: `ALLOWED`, `APPROVAL_NEEDED` or the code of the error that a refusal becomes.
+    code: str
+    sentence: str
+    hint: str = ""
+
+    def demand(self) -> None:
+        """Raise what stands in the way.
+
+        Raises:
+            LockgateError: of the decision's code, when it is a refusal; NotAllowedNow while approvals are missing.
+        """
+        if not self.allowed:
+            raise _ERRORS.get(self.code, NotAllowedNow)(self.sentence, hint=self.hint)
+
+
+def may_request(environment: str, released: Collection[str]) -> Decision:
+    """Whether a version may be put forward for ``environment``.
+
+    Args:
+        environment: where it should go.
+        released: environments in which this very version is or was released.
+    """
+    if environment not in CHAIN:
+        return _no("not_allowed_now", f"there is no environment {environment!r}", f"take one of {', '.join(CHAIN)}")
+    place = CHAIN.index(environment)
+    if place == 0 or CHAIN[place - 1] in released:
+        return _yes(f"{environment} is the next environment in the chain")
+    before = CHAIN[place - 1]
+    return _no(
+        "not_allowed_now",
+        f"a version enters {environment} only after {before}, and this one was never released in {before}",
+        f"promote it to {before} first",
+    )
+
+
+def report_stands(
+    report: GateReport | None,
+    *,
+    package: str,
+    policy: Policy,
+    data: Mapping[str, str],
+    champion: str | None,
+) -> Decision:
+    """Whether a report speaks for exactly this package, policy, data and champion, and says pass."""
+    if report is None:
+        return _no("gate_refused", "no gate has judged this version for this environment", "run the gates first")
+    bound = {
+        "package": (report.package, package),
+        "environment": (report.environment, policy.environment),
+        "policy": (report.policy_digest, policy.digest),
+        "data": (dict(report.data), dict(data)),
+        "champion": (report.champion, champion),
+    }
+    moved = [name for name, (judged, present) in bound.items() if judged != present]
+    if moved:
+        what = " and ".join(moved)
+        return _no("stale_report", f"the gate report was made for another {what}", "run the gates again")
+    if report.verdict is Verdict.PASS:
+        return _yes(f"all {len(report.results)} gates pass")
+    return _no("gate_refused", _blame(report), _next_step(report))
+
+
+def may_sign(promotion: Promotion, approval: Approval, *, person: bool) -> Decision:
+    """Whether one more signature counts: a person other than the requester, bound to what is promoted."""
+    if not person:
+        return _no("forbidden", f"{approval.by} is a machine, and only people approve")
+    if approval.by == promotion.requested_by:
+        return _no("forbidden", f"{approval.by} asked for this promotion; somebody else has to approve it")
+    if any(known.by == approval.by for known in promotion.approvals):
+        return _no("not_allowed_now", f"{approval.by} has approved this already")
+    if not _bound(promotion, approval):
+        return _no(
+            "stale_report",
+            "the approval is for another package, report or policy than the promotion now has",
+            "read the newest report, then approve that one",
+        )
+    return _yes(f"{approval.by} may approve")
+
+
+def approvals_suffice(promotion: Promotion, *, needed: int, people: Collection[str]) -> Decision:
+    """Whether enough people other than the requester signed exactly what is promoted.
+
+    Args:
+        promotion: with its approvals.
+        needed: how many the policy demands.
+        people: names of those principals behind whom a person stands.
+    """
+    good = {
+        approval.by
+        for approval in promotion.approvals
+        if approval.by != promotion.requested_by and approval.by in people and _bound(promotion, approval)
+    }
+    if len(good) >= needed:
+        return _yes(f"approved by {', '.join(sorted(good))}" if good else "no approval is needed")
+    missing = needed - len(good)
+    word = "approval" if missing == 1 else "approvals"
+    return _no(
+        APPROVAL_NEEDED,
+        f"{promotion.environment} needs {missing} more {word}, by somebody other than {promotion.requested_by}",
+        f"ask an approver to look at promotion {promotion.id}",
+    )
+
+
+def may_release(
+    promotion: Promotion,
+    report: GateReport | None,
+    *,
+    policy: Policy,
+    data: Mapping[str, str],
+    champion: str | None,
+    released: Collection[str],
+    people: Collection[str],
+) -> Decision:
+    """Whether the promotion may become a release now: chain, then evidence, then signatures."""
+    steps = (
+        may_request(promotion.environment, released),
+        report_stands(report, package=promotion.package, policy=policy, data=data, champion=champion),
+        approvals_suffice(promotion, needed=policy.approvals, people=people),
+    )
+    return next((step for step in steps if not step.allowed), steps[-1])
+
+
+def _bound(promotion: Promotion, approval: Approval) -> bool:
+    signed = (approval.package, approval.report, approval.policy_digest)
+    return signed == (promotion.package, promotion.report, promotion.policy_digest)
+
+
+def _blame(report: GateReport) -> str:
+    for verdict in (Verdict.FAIL, Verdict.UNKNOWN):
+        found = [result for result in report.results if result.verdict is verdict]
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            word = "fails" if verdict is Verdict.FAIL else "cannot tell"
+            return f"gate {found[0].gate} {word}: {found[0].sentence}{more}"
+    return "the report holds no verdict at all"
+
+
+def _next_step(report: GateReport) -> str:
+    bad = (result for result in report.results if result.verdict is not Verdict.PASS and result.hint)
+    worst_first = sorted(bad, key=lambda result: result.verdict is not Verdict.FAIL)
+    return worst_first[0].hint if worst_first else f"look at report {report.id}"
+
+
+def _yes(sentence: str) -> Decision:
+    return Decision(allowed=True, code=ALLOWED, sentence=sentence)
+
+
+def _no(code: str, sentence: str, hint: str = "") -> Decision:
+    return Decision(allowed=False, code=code, sentence=sentence, hint=hint)

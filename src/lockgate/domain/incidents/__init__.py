@@ -1,0 +1,1 @@
+"""What people work on when something breaks, and what they learn from it."""

@@ -1,0 +1,1 @@
+"""Profiles, drift, data quality and model quality."""

@@ -1,0 +1,1 @@
+"""Models, their versions, and the package that each version is."""

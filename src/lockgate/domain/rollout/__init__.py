@@ -1,0 +1,1 @@
+"""How a release takes traffic, and what makes it stop."""

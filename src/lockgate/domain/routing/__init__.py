@@ -1,0 +1,1 @@
+"""Who answers what share of which endpoint."""

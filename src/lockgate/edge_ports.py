@@ -1,0 +1,170 @@
+"""Floor 2: what the control plane's edge and loops need from the world, beside what workflows need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from lockgate.domain.access.records import Caller
+from lockgate.ports import Transaction
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # a dead letter: no attempt is left
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A job as people see it."""
+
+    id: str
+    kind: str
+    payload: dict[str, Any]
+    state: JobState
+    attempts: int
+    max_attempts: int
+    #: Where it is, in a few words, and the end of what it wrote.
+    progress: str
+    log: str
+    result: dict[str, Any] | None
+    #: What the last failed attempt said.
+    error: str
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobBoard(Protocol):
+    """Knows how to show jobs and to stop one."""
+
+    def get(self, id: str) -> JobView:
+        """One job; raises NotFound."""
+        ...
+
+    def list(
+        self, *, state: JobState | None = None, kind: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[JobView]:
+        """Newest first, behind the job of id ``after``."""
+        ...
+
+    def cancel(self, tx: Transaction, id: str) -> JobView:
+        """Stop it: its worker's writes are refused from now on. Raises NotAllowedNow when it is over."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """The last that was heard of a gateway."""
+
+    worker: str
+    #: Changes with each start of the worker.
+    boot: str
+    #: The route table it answers by.
+    generation: int
+    pid: int
+    counters: dict[str, float]
+    seen_at: datetime
+
+
+class Gateways(Protocol):
+    """Knows which gateways are alive, and what they serve."""
+
+    def note(
+        self, worker: str, boot: str, generation: int, pid: int, counters: Mapping[str, float] | None = None
+    ) -> None:
+        """Write down that one was heard of just now."""
+        ...
+
+    def alive(self, since: datetime) -> list[Heartbeat]:
+        """Those heard of at ``since`` or later, by name."""
+        ...
+
+
+class Identities(Protocol):
+    """Knows who stands behind a token."""
+
+    def caller(self, token_text: str) -> Caller:
+        """Who asks with this token; raises Unauthenticated."""
+        ...
+
+    def holder(self, token_id: str) -> Caller:
+        """Who asks with the token of this id, as a session remembers it; raises Unauthenticated."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What was answered to a request that named an idempotency key."""
+
+    status: int
+    body: bytes
+
+
+class IdempotencyKeys(Protocol):
+    """Knows which requests were made before, so that asking again does not do it again."""
+
+    def reserve(self, caller: str, key: str, request: str, at: datetime) -> Answer | None:
+        """Take the key for a request of this digest; None when it is new and the caller goes ahead.
+        Gives the kept answer when the same request was answered; raises Conflict while it is under way,
+        Invalid when the key was used for another request."""
+        ...
+
+    def complete(self, caller: str, key: str, answer: Answer) -> None:
+        """Keep the answer."""
+        ...
+
+    def release(self, caller: str, key: str) -> None:
+        """Give the key back: nothing was done."""
+        ...
+
+
+class RegistryVerb(StrEnum):
+    """What a client of the MLflow registry can do that touches what is live."""
+
+    SET_ALIAS = "set_alias"
+    DELETE_ALIAS = "delete_alias"
+    SET_STAGE = "set_stage"
+    RENAME_MODEL = "rename_model"
+    DELETE_MODEL = "delete_model"
+    DELETE_VERSION = "delete_version"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistryChange:
+    """One change a client asks of the MLflow registry."""
+
+    verb: RegistryVerb
+    #: MLflow's name of the model.
+    name: str
+    #: MLflow's version number, where the change is about one.
+    version: str | None = None
+    #: The alias, the stage or the new name.
+    target: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """Yes, or no with the reason for the person who asked."""
+
+    allowed: bool
+    #: An error code of `lockgate.base.errors`.
+    code: str = ""
+    sentence: str = ""
+    hint: str = ""
+
+
+class RegistryGuard(Protocol):
+    """Knows whether the platform lets a change of the MLflow registry happen."""
+
+    def judge(self, change: RegistryChange, caller: Caller) -> Judgement:
+        """Whether it may happen now."""
+        ...

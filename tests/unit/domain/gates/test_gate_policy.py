@@ -1,0 +1,74 @@
+"""What an environment demands, by risk and by the model's own file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lockgate.base.errors import Invalid
+from lockgate.domain.gates.config import DataConfig, EnvironmentConfig, GateSpec, ModelConfig, policy_for
+from lockgate.domain.registry.records import Risk
+
+CONFIG = ModelConfig(model="thyroid", owner="endocrine", data=DataConfig(label="finding"))
+
+
+def kinds(config: ModelConfig, environment: str) -> list[str]:
+    return [gate.kind for gate in policy_for(config, environment).gates]
+
+
+@pytest.mark.parametrize("risk", Risk)
+@pytest.mark.parametrize("environment", ["dev", "test", "prod"])
+def test_format_parity_and_signature_are_demanded_everywhere(risk: Risk, environment: str) -> None:
+    assert kinds(replace(CONFIG, risk=risk), environment)[:3] == ["format", "parity", "signature"]
+
+
+def test_more_risk_demands_more_evidence() -> None:
+    assert kinds(replace(CONFIG, risk=Risk.LOW), "prod")[3:] == []
+    assert kinds(replace(CONFIG, risk=Risk.MEDIUM), "prod")[3:] == ["regression"]
+    assert kinds(replace(CONFIG, risk=Risk.HIGH), "prod")[3:] == ["regression", "quality"]
+    assert kinds(replace(CONFIG, risk=Risk.HIGH), "dev")[3:] == []
+
+
+def test_a_gate_of_the_file_replaces_the_default_of_its_kind_where_it_applies() -> None:
+    own = GateSpec(kind="regression", params={"metric": "f1", "margin": 0.05}, environments=("prod",))
+    config = replace(CONFIG, gates=(own,))
+    assert policy_for(config, "prod").gates[-1] == own
+    assert policy_for(config, "test").gates[-1].params["margin"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("risk", "environment", "refused"),
+    [(Risk.LOW, "dev", []), (Risk.LOW, "prod", ["pickle"]), (Risk.HIGH, "test", ["pickle"]), (Risk.LOW, "test", [])],
+)
+def test_pickle_is_refused_where_it_matters(risk: Risk, environment: str, refused: list[str]) -> None:
+    policy = policy_for(replace(CONFIG, risk=risk), environment)
+    assert policy.gates[0].params == {"refuse": refused}
+
+
+def test_prod_never_takes_fewer_approvals_than_one() -> None:
+    config = replace(CONFIG, environments={"prod": EnvironmentConfig(name="prod", approvals=0)})
+    assert policy_for(config, "prod").approvals == 1
+    assert policy_for(config, "test").approvals == 0
+
+
+def test_the_platforms_own_risk_tier_overrules_the_file() -> None:
+    assert policy_for(replace(CONFIG, risk=Risk.LOW), "prod", Risk.HIGH).risk is Risk.HIGH
+
+
+def test_a_policy_is_another_one_when_anything_it_judges_by_changes() -> None:
+    first = policy_for(CONFIG, "prod")
+    others = [
+        policy_for(CONFIG, "test"),
+        policy_for(replace(CONFIG, data=DataConfig(label="other")), "prod"),
+        policy_for(replace(CONFIG, data=DataConfig(label="finding", positive="1")), "prod"),
+        policy_for(replace(CONFIG, gates=(GateSpec(kind="latency", params={"p99_ms": 20}),)), "prod"),
+        policy_for(replace(CONFIG, risk=Risk.HIGH), "prod"),
+    ]
+    assert first.digest == policy_for(CONFIG, "prod").digest
+    assert len({first.digest, *(other.digest for other in others)}) == 6
+
+
+def test_there_are_three_environments() -> None:
+    with pytest.raises(Invalid, match="staging"):
+        policy_for(CONFIG, "staging")
