@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL from the same code: records, ledger, outbox, jobs and what is watched."""
