@@ -1,0 +1,1 @@
+"""Access decisions by Cedar policies."""

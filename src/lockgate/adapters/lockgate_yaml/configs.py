@@ -1,0 +1,21 @@
+"""Configurations by their text. A text always means the same, so what was read is remembered."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from lockgate.adapters.lockgate_yaml.read import read
+from lockgate.domain.gates.config import ModelConfig
+
+_REMEMBERED = 256
+
+
+class YamlConfigs:
+    """Knows how to read a lockgate.yaml."""
+
+    def __init__(self) -> None:
+        self._read = lru_cache(_REMEMBERED)(read)
+
+    def read(self, text: str) -> ModelConfig:
+        """The configuration; raises Invalid with every problem and its line."""
+        return self._read(text)

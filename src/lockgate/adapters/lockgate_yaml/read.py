@@ -1,0 +1,254 @@
+"""``lockgate.yaml`` as records."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from lockgate.adapters.lockgate_yaml.complaints import explain, guess, name_of
+from lockgate.adapters.lockgate_yaml.document import Document, Path, parse
+from lockgate.base.errors import Invalid
+from lockgate.domain.gates.config import (
+    AUTO,
+    DataConfig,
+    DriftWatch,
+    EnvironmentConfig,
+    GateSpec,
+    ModelConfig,
+    QualityWatch,
+    SloConfig,
+    WatchConfig,
+    default_environment,
+)
+from lockgate.domain.monitoring.metrics import METRICS
+from lockgate.domain.registry.records import Risk
+from lockgate.domain.rollout.records import GuardSpec, Step, StepKind, Strategy
+from lockgate.domain.routing.table import WHOLE
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_GUARD_NAMES = {"hold": "hold_seconds"}
+
+
+def read(text: str) -> ModelConfig:
+    """Read a ``lockgate.yaml``.
+
+    Raises:
+        TooLarge: more than 64 KiB.
+        Invalid: with one problem a line, ``line 12: gates[0].quality: metric is missing``, all of them at once.
+    """
+    document = parse(text)
+    found = [
+        (document.line(path), path, complaint)
+        for error in _validator().iter_errors(document.value)
+        for path, complaint in explain(error)
+    ]
+    # What contradicts itself can only be asked of a file whose parts are sound.
+    problems = found or [(document.line(path), path, complaint) for path, complaint in _contradictions(document)]
+    if problems:
+        raise Invalid(
+            f"lockgate.yaml has {len(problems)} problem{'s' if len(problems) > 1 else ''}",
+            hint="an editor that knows lockgate.schema.json marks all of this while you type",
+            problems=tuple(
+                _told(*problem) for problem in sorted(problems, key=lambda item: (item[0], name_of(item[1])))
+            ),
+        )
+    return _config(document.value)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema that is published for editors."""
+    return json.loads(files("lockgate.templates").joinpath("lockgate.schema.json").read_text("utf-8"))
+
+
+def seconds(text: str) -> float:
+    """``10m`` in seconds; raises Invalid."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text)
+    if found is None:
+        raise Invalid(f"{text!r} is not a duration", hint="write it like 30s, 10m, 2h or 7d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def share(text: str) -> float:
+    """``5%`` as 0.05; raises Invalid."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    if found is None or float(found[1]) > 100:
+        raise Invalid(f"{text!r} is not a share", hint="write it like 5% or 99.9%, 100% at most")
+    return round(float(found[1]) / 100, 10)
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(schema())
+
+
+def _told(line: int, path: Path, complaint: str) -> str:
+    name = name_of(path)
+    return f"line {line}: {name}: {complaint}" if name else f"line {line}: {complaint}"
+
+
+def _contradictions(document: Document) -> list[tuple[Path, str]]:
+    value = document.value
+    found = [(path, "is more than 100%") for path in _percents_over(value, ())]
+    for name, entry in value.get("environments", {}).items():
+        found.extend(_rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
+        if entry.get("approvals", 99) < default_environment(name).approvals:
+            found.append((("environments", name, "approvals"), f"{name} takes at least one approval"))
+    quality = value.get("watch", {}).get("quality")
+    if quality:
+        found.extend(_metric_contradictions(("watch", "quality"), quality))
+    needs_label = [spec for gate in value.get("gates", []) for spec in gate if spec not in ("latency", "in")]
+    data = value.get("data", {})
+    for index, gate in enumerate(value.get("gates", [])):
+        for kind, params in gate.items():
+            if kind == "slices" and not {"at_least", "at_most", "gap"} & set(params):
+                found.append((("gates", index, kind), "needs at_least, at_most or gap"))
+            if kind != "in":
+                found.extend(_metric_contradictions(("gates", index, kind), params))
+    found.extend(
+        (("data",) if "data" in value else (), f"{role} is missing, and gate {needs_label[0]} needs it")
+        for role in ("holdout", "label")
+        if needs_label and not data.get(role)
+    )
+    found.extend(
+        (("data", role), "is not a file; only files beside lockgate.yaml can be read")
+        for role in ("holdout", "training")
+        if "://" in str(data.get(role, ""))
+    )
+    return found
+
+
+def _metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Path, str]]:
+    name = params.get("metric", AUTO)
+    if name == AUTO:
+        return []
+    metric = METRICS.get(name)
+    if metric is None:
+        return [
+            (
+                (*path, "metric"),
+                f"there is no metric {name!r}{guess(name, METRICS) or '; there are ' + ', '.join(METRICS)}",
+            )
+        ]
+    wrong, right = ("at_most", "at_least") if metric.higher_is_better else ("at_least", "at_most")
+    better = "higher" if metric.higher_is_better else "lower"
+    return [((*path, wrong), f"{name} is better when {better}: write {right}")] if wrong in params else []
+
+
+def _rollout_contradictions(path: Path, steps: list[dict[str, Any]]) -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    highest = 0.0
+    for index, step in enumerate(steps):
+        extra = "for" if "shadow" in step else "of"
+        if extra in step:
+            found.append(((*path, index, extra), f"does not go with {'shadow' if extra == 'for' else 'traffic'}"))
+        if "shadow" in step and highest:
+            found.append(((*path, index), "a shadow comes before any traffic"))
+        if "traffic" in step:
+            level = float(step["traffic"].rstrip("%"))
+            if not highest < level:
+                found.append(((*path, index), "gives no more traffic than the stage before"))
+            highest = max(highest, level)
+    return found
+
+
+def _percents_over(value: Any, path: Path) -> list[Path]:
+    if isinstance(value, dict):
+        return [over for key, item in value.items() for over in _percents_over(item, (*path, key))]
+    if isinstance(value, list):
+        return [over for index, item in enumerate(value) for over in _percents_over(item, (*path, index))]
+    if isinstance(value, str) and path[0] in ("environments", "slo", "watch") and value.endswith("%"):
+        return [path] if float(value[:-1]) > 100 else []
+    return []
+
+
+def _config(value: dict[str, Any]) -> ModelConfig:
+    data = value.get("data", {})
+    positive = data.get("positive")
+    environments = value.get("environments", {})
+    return ModelConfig(
+        model=value["model"],
+        owner=value["owner"],
+        risk=Risk(value.get("risk", "medium")),
+        description=value.get("description", ""),
+        data=DataConfig(
+            files={role: data[role] for role in ("holdout", "training") if role in data},
+            label=data.get("label", ""),
+            positive=None if positive is None else str(positive),
+            subject=data.get("subject", ""),
+            personal=tuple(data.get("personal", ())),
+        ),
+        gates=tuple(_gate(entry) for entry in value.get("gates", [])),
+        environments={name: _environment(name, entry) for name, entry in environments.items()},
+        watch=_watch(value.get("watch", {})),
+        slo=_slo(value.get("slo", {})),
+    )
+
+
+def _gate(entry: dict[str, Any]) -> GateSpec:
+    kind = next(key for key in entry if key != "in")
+    return GateSpec(kind=kind, params=dict(entry[kind]), environments=tuple(entry.get("in", ())))
+
+
+def _environment(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
+    usual = default_environment(name)
+    steps = tuple(_step(step) for step in entry["rollout"]) if "rollout" in entry else usual.strategy.steps
+    return EnvironmentConfig(
+        name=name,
+        approvals=entry.get("approvals", usual.approvals),
+        strategy=Strategy(steps=steps, guard=_guard(entry.get("guard", {}))),
+    )
+
+
+def _step(step: dict[str, Any]) -> Step:
+    if "shadow" in step:
+        weight = round(share(step.get("of", "100%")) * WHOLE)
+        return Step(kind=StepKind.SHADOW, weight=weight, seconds=seconds(step["shadow"]))
+    return Step(kind=StepKind.TRAFFIC, weight=round(share(step["traffic"]) * WHOLE), seconds=seconds(step["for"]))
+
+
+def _guard(entry: dict[str, Any]) -> GuardSpec:
+    fields = {_GUARD_NAMES.get(key, key): item for key, item in entry.items()}
+    if "hold" in entry:
+        fields["hold_seconds"] = seconds(entry["hold"])
+    if "error_margin" in entry:
+        fields["error_margin"] = share(entry["error_margin"])
+    return GuardSpec(**fields)
+
+
+def _watch(entry: dict[str, Any]) -> WatchConfig:
+    drift = entry.get("drift", {})
+    quality = entry.get("quality")
+    asked = drift if isinstance(drift, dict) else {}
+    return WatchConfig(
+        drift=DriftWatch(
+            on=drift is not False,
+            least_distance=asked.get("least_distance"),
+            least_shift=asked.get("least_shift"),
+            least_share=share(asked["least_share"]) if "least_share" in asked else None,
+            least_rows=asked.get("least_rows"),
+            window_seconds=seconds(asked["window"]) if "window" in asked else None,
+        ),
+        quality=None
+        if quality is None
+        else QualityWatch(
+            metric=quality["metric"],
+            at_least=quality.get("at_least"),
+            at_most=quality.get("at_most"),
+            labels_within=seconds(quality.get("labels_within", "7d")),
+            least_rows=quality.get("least_rows"),
+        ),
+    )
+
+
+def _slo(entry: dict[str, Any]) -> SloConfig:
+    latency = entry.get("latency")
+    return SloConfig(
+        availability=share(entry["availability"]) if "availability" in entry else None,
+        latency_under_ms=latency["under_ms"] if latency else None,
+        latency_share=share(latency["for"]) if latency else None,
+    )
