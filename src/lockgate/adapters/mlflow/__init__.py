@@ -1,0 +1,1 @@
+"""The stock MLflow server and its client."""

@@ -1,0 +1,170 @@
+"""What the gates judge by: two packages on the same rows. Everything is worked out once, when a gate first asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from lockgate.adapters.packages.answers import Answer, class_indexes, class_name
+from lockgate.adapters.packages.build import features_of
+from lockgate.adapters.packages.graphs import GraphRunner, load_graph
+from lockgate.adapters.packages.tables import Table, present, read_table
+from lockgate.base.errors import Invalid, LockgateError
+from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.config import AUTO, Policy
+from lockgate.domain.monitoring.outcomes import Metric, Outcomes
+from lockgate.domain.monitoring.quality import metric_named
+from lockgate.domain.registry.manifest import Manifest
+from lockgate.ports import Blobs
+
+HOLDOUT = "holdout"
+
+
+class CannotTell(LockgateError):
+    """There is not enough to judge by"""
+
+    code = "cannot_tell"
+    verdict = Verdict.UNKNOWN
+
+
+class PlainlyBad(CannotTell):
+    """The model fails before any figure is worked out"""
+
+    code = "plainly_bad"
+    verdict = Verdict.FAIL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Rows with the truth."""
+
+    table: Table
+    #: Rows of the table whose label is present, shape (rows,).
+    kept: NDArray[np.bool_]
+    #: Classification: index of the class, -1 for one the candidate does not know. Regression: the value.
+    labels: NDArray[Any]
+
+
+class Evidence:
+    """A candidate, perhaps a champion, and the rows to judge them on."""
+
+    def __init__(
+        self, policy: Policy, candidate: Manifest, champion: Manifest | None, data: Mapping[str, Path], blobs: Blobs
+    ) -> None:
+        self.policy = policy
+        self.candidate = candidate
+        self.champion = champion
+        self._data = data
+        self._blobs = blobs
+
+    @cached_property
+    def runner(self) -> GraphRunner:
+        """The candidate's graph; raises NotServable, CorruptArtifact."""
+        return load_graph(self.candidate, self._blobs)
+
+    @cached_property
+    def table(self) -> Table:
+        """The holdout; raises CannotTell without one, Invalid when it cannot be read."""
+        path = self._data.get(HOLDOUT)
+        if path is None:
+            raise CannotTell("there is no holdout data", hint="name it in lockgate.yaml under data.holdout")
+        return read_table(path, HOLDOUT)
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The holdout's rows that have a label."""
+        table, name = self.table, self.policy.label
+        if not name:
+            raise CannotTell("nothing says which column is the label", hint="name it in lockgate.yaml, data.label")
+        if not len(table):
+            raise CannotTell("the holdout data has no row")
+        if name not in table.frame.columns:
+            known = ", ".join(str(column) for column in table.frame.columns)[:300]
+            raise CannotTell(f"the holdout data has no label column {name!r}", hint=f"its columns are {known}")
+        series: Any = table.frame[name]
+        kept = present(series)
+        if not kept.any():
+            raise CannotTell(f"the label column {name!r} is empty in every row")
+        return Labelled(table=table, kept=kept, labels=self._labels(series[kept]))
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """The candidate's predictions beside the labels."""
+        return self._outcomes(self.candidate, self.runner, "the candidate")
+
+    @cached_property
+    def champion_outcomes(self) -> Outcomes:
+        """The champion's, on the same rows in the same order."""
+        if self.champion is None:
+            raise CannotTell("nothing is live yet")
+        if self.champion.task != self.candidate.task:
+            raise PlainlyBad(f"the live version does {self.champion.task}, and this one {self.candidate.task}")
+        return self._outcomes(self.champion, load_graph(self.champion, self._blobs), "the live version")
+
+    def metric(self, params: Mapping[str, Any]) -> Metric:
+        """The metric a gate names; raises Invalid for an unknown one, or one for the other task."""
+        name = str(params.get("metric", AUTO))
+        if name == AUTO:
+            several = "roc_auc" if self.candidate.positive is not None else "accuracy"
+            name = "r2" if self.candidate.task == "regression" else several
+        metric = metric_named(name)
+        if metric.regression is not (self.candidate.task == "regression"):
+            raise Invalid(
+                f"{name} does not measure a {self.candidate.task}", hint="choose a metric of the model's task"
+            )
+        if metric.needs_score and self.candidate.positive is None:
+            raise Invalid(f"{name} is for two classes, and the model has {len(self.candidate.classes)}")
+        return metric
+
+    def features(self, manifest: Manifest) -> DataFrame:
+        """The holdout's rows with a label, as one package takes them; raises Invalid when columns are missing."""
+        labelled = self.labelled
+        beside = (self.policy.label, self.policy.subject)
+        frame: Any = features_of(labelled.table, manifest.signature.inputs, leave_out=beside)
+        return frame[labelled.kept].reset_index(drop=True)
+
+    def _outcomes(self, manifest: Manifest, runner: GraphRunner, who: str) -> Outcomes:
+        answer = runner.answer(self.features(manifest))
+        broken = int((~np.isfinite(answer.scores.reshape(len(answer), -1)).all(axis=1)).sum())
+        if broken:
+            raise PlainlyBad(
+                f"{who} answers {broken} of {len(answer)} holdout rows with something that is no number",
+                hint="look at rows with missing or extreme values",
+            )
+        return self._paired(manifest, answer)
+
+    def _paired(self, manifest: Manifest, answer: Answer) -> Outcomes:
+        labels = self.labelled.labels
+        if answer.picked is None:
+            return Outcomes(labels=labels, predicted=answer.scores)
+        # The champion may count its classes in another order.
+        renumber = class_indexes(np.array(manifest.classes, dtype=object), self.candidate.classes)
+        predicted = np.where(answer.picked >= 0, renumber[answer.picked], -2)
+        positive = self.candidate.positive
+        if positive is None or positive not in manifest.classes:
+            return Outcomes(labels=labels, predicted=predicted)
+        scores = answer.scores[:, manifest.classes.index(positive)]
+        index = self.candidate.classes.index(positive)
+        return Outcomes(labels=labels, predicted=predicted, scores=scores, positive=index)
+
+    def _labels(self, series: Any) -> NDArray[Any]:
+        if self.candidate.task == "regression":
+            try:
+                return series.to_numpy(dtype=np.float64)
+            except (ValueError, TypeError) as error:
+                raise CannotTell(f"the label column {self.policy.label!r} holds no numbers: {error}") from error
+        labels = class_indexes(series.to_numpy(), self.candidate.classes)
+        if (labels < 0).all():
+            seen = ", ".join(sorted({class_name(value) for value in series.to_numpy()})[:5])
+            raise CannotTell(
+                f"the label column {self.policy.label!r} holds {seen}, and the model's classes are"
+                f" {', '.join(self.candidate.classes)}"
+            )
+        return labels

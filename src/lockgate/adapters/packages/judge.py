@@ -1,0 +1,93 @@
+"""Every gate of a policy, one after the other, on one body of evidence."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lockgate.adapters.packages.evidence import CannotTell, Evidence
+from lockgate.adapters.packages.latency_gate import judge_latency
+from lockgate.adapters.packages.quality_gate import judge_quality
+from lockgate.adapters.packages.regression_gate import judge_regression
+from lockgate.adapters.packages.slices_gate import judge_slices
+from lockgate.adapters.packages.static_gates import judge_format, judge_parity, judge_signature
+from lockgate.base.errors import LockgateError
+from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.config import GateSpec, Policy
+from lockgate.domain.gates.records import GateResult
+from lockgate.domain.registry.manifest import Manifest
+from lockgate.ports import Blobs
+
+_Judge = Callable[[Evidence, dict[str, Any], np.random.Generator], GateResult]
+
+_JUDGES: dict[str, _Judge] = {
+    "format": lambda evidence, params, rng: judge_format(evidence, params),
+    "parity": lambda evidence, params, rng: judge_parity(evidence, params),
+    "signature": lambda evidence, params, rng: judge_signature(evidence, params),
+    "quality": judge_quality,
+    "regression": judge_regression,
+    "slices": judge_slices,
+    "latency": judge_latency,
+}
+
+
+def evaluate(
+    policy: Policy,
+    candidate: Manifest,
+    champion: Manifest | None,
+    *,
+    data: Mapping[str, Path],
+    blobs: Blobs,
+    seed: int = 0,
+) -> list[GateResult]:
+    """Judge a package. There is one result for each gate of the policy, in its order, whatever happens.
+
+    Args:
+        policy: what is demanded.
+        candidate: the package to judge.
+        champion: the one that is live in the policy's environment, if any.
+        data: role (holdout, training) -> table file.
+        blobs: where the packages' files are.
+        seed: of everything random; equal seeds give equal verdicts, but for latency.
+    """
+    evidence = Evidence(policy, candidate, champion, data, blobs)
+    return [_judged(evidence, spec, _chance(seed, index)) for index, spec in enumerate(policy.gates)]
+
+
+def _judged(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:
+    start = time.perf_counter()
+    result = _result(evidence, spec, rng)
+    return replace(result, seconds=round(time.perf_counter() - start, 4))
+
+
+def _result(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:
+    judge = _JUDGES.get(spec.kind)
+    name = str(spec.params.get("metric", ""))
+    if judge is None:
+        return GateResult(
+            gate=spec.kind, name=name, verdict=Verdict.UNKNOWN, sentence=f"there is no gate of kind {spec.kind!r}"
+        )
+    try:
+        return judge(evidence, dict(spec.params), rng)
+    except LockgateError as error:
+        verdict = error.verdict if isinstance(error, CannotTell) else Verdict.UNKNOWN
+        told = "; ".join((error.message, *error.problems[:3]))
+        return GateResult(gate=spec.kind, name=name, verdict=verdict, sentence=told, hint=error.hint)
+    except Exception as error:  # a gate that breaks on odd data must neither pass nor take the others down
+        return GateResult(
+            gate=spec.kind,
+            name=name,
+            verdict=Verdict.UNKNOWN,
+            sentence=f"the gate broke: {type(error).__name__}: {str(error)[:300]}",
+            hint="please report this with the model and the data",
+        )
+
+
+def _chance(seed: int, index: int) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{seed}:{index}".encode()))
