@@ -1,0 +1,118 @@
+"""Turn a promotion into a release, when evidence and signatures allow it, and start its rollout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lockgate.base.errors import NotAllowedNow, NotFound
+from lockgate.base.ids import Ids
+from lockgate.domain.access.records import Principal
+from lockgate.domain.gates.config import ModelConfig
+from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, PromotionState, Release
+from lockgate.domain.gates.rules import APPROVAL_NEEDED, Decision, may_release
+from lockgate.domain.registry.records import Version
+from lockgate.domain.rollout.records import Phase, Rollout, Strategy
+from lockgate.domain.routing.table import endpoint_name
+from lockgate.ports import ConfigReader, Transaction, Why
+from lockgate.workflows.publish_rollout import publish_rollout
+from lockgate.workflows.request_promotion import policy_of, released_in
+
+
+def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion: Promotion, why: Why) -> Promotion:
+    """Release a judged promotion, let it wait for approvals, or refuse it, each with the reason."""
+    version = tx.get(Version, promotion.version)
+    decision = judge(tx, configs, promotion, version)
+    if decision.allowed:
+        return _release(tx, ids, configs.read(version.config), promotion, version, why)
+    state = PromotionState.AWAITING_APPROVAL if decision.code == APPROVAL_NEEDED else PromotionState.REFUSED
+    sentence = f"{decision.sentence} — {decision.hint}" if decision.hint else decision.sentence
+    after = tx.save(replace(promotion, state=state, sentence=sentence))
+    tx.record(f"promotion.{state.value}", after, before=promotion, after=after)
+    tx.emit(f"promotion.{state.value}", {"promotion": after.id, "version": after.version, "sentence": sentence})
+    return after
+
+
+def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version: Version) -> Decision:
+    """Whether the promotion may become a release now, by the state of things in this transaction."""
+    endpoint = _known_endpoint(tx, promotion)
+    if endpoint is not None and endpoint.rollout is not None:
+        return Decision(
+            allowed=False,
+            code=NotAllowedNow.code,
+            sentence=f"a rollout of {endpoint.candidate} is under way on {endpoint.id}",
+            hint="wait until it is over, or abort it, then promote again",
+        )
+    champion = tx.get(Version, endpoint.stable).package if endpoint and endpoint.stable else None
+    return may_release(
+        promotion,
+        tx.get(GateReport, promotion.report) if promotion.report else None,
+        policy=policy_of(tx, configs, version, promotion.environment),
+        data=version.data,
+        champion=champion,
+        released=released_in(tx, version),
+        people={person.id for person in tx.find(Principal, person=True, disabled=False, limit=100_000)},
+    )
+
+
+def _release(
+    tx: Transaction, ids: Ids, config: ModelConfig, promotion: Promotion, version: Version, why: Why
+) -> Promotion:
+    endpoint = _known_endpoint(tx, promotion)
+    if endpoint is None:
+        endpoint = tx.add(
+            Endpoint(
+                id=endpoint_name(promotion.model, promotion.environment),
+                model=promotion.model,
+                environment=promotion.environment,
+                updated_at=why.at,
+            )
+        )
+    strategy = config.environment(promotion.environment).strategy if endpoint.stable else Strategy()
+    release_id, rollout_id = ids.new("release", why.at), ids.new("rollout", why.at)
+    release = tx.add(
+        Release(
+            id=release_id,
+            model=promotion.model,
+            version=version.id,
+            environment=promotion.environment,
+            endpoint=endpoint.id,
+            package=promotion.package,
+            report=promotion.report or "",
+            promotion=promotion.id,
+            rollout=rollout_id,
+            created_at=why.at,
+            created_by=promotion.requested_by,
+        )
+    )
+    tx.record("release.made", release, after=release)
+    rollout = Rollout(
+        id=rollout_id,
+        endpoint=endpoint.id,
+        model=promotion.model,
+        environment=promotion.environment,
+        release=release_id,
+        candidate=version.id,
+        stable=endpoint.stable if endpoint.stable != version.id else None,
+        strategy=strategy,
+        step=0,
+        step_started_at=why.at,
+        phase=Phase.RUNNING if strategy.steps else Phase.COMPLETED,
+        reason=promotion.reason,
+        created_at=why.at,
+        finished_at=None if strategy.steps else why.at,
+    )
+    kept = tx.add(rollout)
+    tx.record("rollout.started", kept, after=kept)
+    publish_rollout(tx, endpoint, kept, why)
+    after = tx.save(
+        replace(promotion, state=PromotionState.RELEASED, release=release_id, sentence=f"released on {endpoint.id}")
+    )
+    tx.record("promotion.released", after, before=promotion, after=after)
+    return after
+
+
+def _known_endpoint(tx: Transaction, promotion: Promotion) -> Endpoint | None:
+    try:
+        return tx.get(Endpoint, endpoint_name(promotion.model, promotion.environment))
+    except NotFound:
+        return None

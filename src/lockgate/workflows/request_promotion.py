@@ -1,0 +1,82 @@
+"""Ask that a version goes to an environment; a job judges it there."""
+
+from __future__ import annotations
+
+from lockgate.base.errors import NotAllowedNow
+from lockgate.base.ids import Ids
+from lockgate.domain.gates.config import Policy, policy_for
+from lockgate.domain.gates.records import Promotion, PromotionState, Release
+from lockgate.domain.gates.rules import may_request
+from lockgate.domain.registry.records import Model, Version, VersionState
+from lockgate.ports import ConfigReader, Jobs, Store, Transaction, Why
+
+JOB = "gate"
+
+#: States in which a promotion still waits for somebody.
+OPEN = (PromotionState.GATING, PromotionState.AWAITING_APPROVAL)
+
+
+def request_promotion(
+    store: Store, jobs: Jobs, ids: Ids, configs: ConfigReader, version_id: str, environment: str, why: Why
+) -> tuple[Promotion, str]:
+    """Put a packaged version forward.
+
+    Returns:
+        The promotion, still gating, and the id of the job that judges it.
+
+    Raises:
+        NotFound: no such version.
+        NotAllowedNow: it is not packaged, skips an environment, or is under way there already.
+    """
+    with store.begin(why) as tx:
+        return ask_promotion(tx, jobs, ids, configs, tx.get(Version, version_id), environment, why)
+
+
+def ask_promotion(
+    tx: Transaction, jobs: Jobs, ids: Ids, configs: ConfigReader, version: Version, environment: str, why: Why
+) -> tuple[Promotion, str]:
+    """As `request_promotion`, in the caller's transaction."""
+    if version.state is not VersionState.READY or version.package is None:
+        raise NotAllowedNow(
+            f"{version.id} is {version.state.value}, only a packaged version can be promoted",
+            hint=version.failure or "wait until it is packaged",
+        )
+    may_request(environment, released_in(tx, version)).demand()
+    under_way = tx.find(
+        Promotion, version=version.id, environment=environment, state=[state.value for state in OPEN], limit=1
+    )
+    if under_way:
+        raise NotAllowedNow(
+            f"{under_way[0].id} asks the same already and is {under_way[0].state.value}",
+            hint=f"lockgate promotions show {under_way[0].id}",
+        )
+    policy = policy_of(tx, configs, version, environment)
+    promotion = tx.add(
+        Promotion(
+            id=ids.new("promo", why.at),
+            model=version.model,
+            version=version.id,
+            environment=environment,
+            package=version.package,
+            policy_digest=policy.digest,
+            state=PromotionState.GATING,
+            approvals_needed=policy.approvals,
+            sentence="the gates are at work",
+            reason=why.reason,
+            requested_by=why.actor,
+            created_at=why.at,
+        )
+    )
+    job = jobs.enqueue(tx, JOB, {"promotion": promotion.id, "reason": why.reason})
+    tx.record("promotion.requested", promotion, after=promotion)
+    return promotion, job
+
+
+def policy_of(tx: Transaction, configs: ConfigReader, version: Version, environment: str) -> Policy:
+    """What the environment demands of this version; the model's own risk tier holds, whatever the file says."""
+    return policy_for(configs.read(version.config), environment, tx.get(Model, version.model).risk)
+
+
+def released_in(tx: Transaction, version: Version) -> set[str]:
+    """Environments in which this version is or was released."""
+    return {release.environment for release in tx.find(Release, version=version.id)}

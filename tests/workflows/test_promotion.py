@@ -1,0 +1,101 @@
+"""What it takes to get into an environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.base.errors import Forbidden, NotAllowedNow, StaleReport
+from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.records import Endpoint, PromotionState
+from lockgate.workflows.approve_promotion import reject_promotion
+from lockgate.workflows.check_alias import check_alias
+from lockgate.workflows.request_promotion import request_promotion
+from tests.workflows.world import World
+
+
+def test_a_version_enters_production_only_by_way_of_dev_and_test(world: World) -> None:
+    version = world.version(1)
+    with pytest.raises(NotAllowedNow, match="only after test"):
+        request_promotion(world.store, world.jobs, world.ids, world.configs, version.id, "prod", world.why())
+    assert world.promote(version, "dev").state is PromotionState.RELEASED
+    assert world.promote(version, "test").state is PromotionState.RELEASED
+    assert world.promote(version, "prod").state is PromotionState.AWAITING_APPROVAL
+
+
+@pytest.mark.parametrize("said", [(Verdict.FAIL,), (Verdict.UNKNOWN,), (Verdict.PASS, Verdict.UNKNOWN)])
+def test_without_a_passing_report_nothing_is_released(world: World, said: tuple[Verdict, ...]) -> None:
+    promotion = world.promote(world.version(1), "dev", *said)
+    assert promotion.state is PromotionState.REFUSED
+    assert "roc_auc" in promotion.sentence
+    assert world.all(Endpoint) == []
+
+
+def test_the_second_person_releases_what_the_first_asked_for(world: World) -> None:
+    version = world.live(1)
+    assert world.endpoint.stable == version.id
+    assert world.shares() == {version.id: ("live", 10_000)}
+
+
+def test_nobody_approves_what_they_asked_for_nor_does_a_machine(world: World) -> None:
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    promotion = world.promote(version, "prod")
+    with pytest.raises(Forbidden, match="somebody else"):
+        world.approve(promotion, by="ada")
+    with pytest.raises(Forbidden, match="machine"):
+        world.approve(promotion, by="ci", person=False)
+    assert world.endpoint_or_none() is None
+
+
+def test_an_approval_of_another_report_is_refused_and_nothing_is_kept_of_it(world: World) -> None:
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    promotion = world.promote(version, "prod")
+    with pytest.raises(StaleReport):
+        world.approve(world.with_report(promotion, "report_9999"))
+    assert world.get(type(promotion), promotion.id).approvals == ()
+
+
+def test_a_report_goes_stale_when_another_version_went_live_meanwhile(world: World) -> None:
+    first, second = world.version(1), world.version(2)
+    for version in (first, second):
+        world.promote(version, "dev")
+        world.promote(version, "test")
+    waiting = world.promote(second, "prod")
+    world.approve(world.promote(first, "prod"))
+    with pytest.raises(StaleReport, match="champion"):
+        world.approve(waiting)
+    assert world.endpoint.stable == first.id
+
+
+def test_the_same_promotion_is_not_asked_for_twice(world: World) -> None:
+    version = world.version(1)
+    request_promotion(world.store, world.jobs, world.ids, world.configs, version.id, "dev", world.why())
+    with pytest.raises(NotAllowedNow, match="asks the same already"):
+        request_promotion(world.store, world.jobs, world.ids, world.configs, version.id, "dev", world.why())
+
+
+def test_a_promotion_that_was_turned_down_stays_down(world: World) -> None:
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    promotion = world.promote(version, "prod")
+    rejected = reject_promotion(world.store, promotion.id, world.why("grace", "not before the audit"))
+    assert "not before the audit" in rejected.sentence
+    with pytest.raises(NotAllowedNow, match="rejected"):
+        world.approve(promotion)
+
+
+def test_an_mlflow_alias_points_only_at_what_is_live_in_its_environment(world: World) -> None:
+    live, refused = world.live(1), world.version(2)
+    world.promote(refused, "dev", Verdict.FAIL)
+    assert check_alias(world.store, "thyroid", "Production", "1").allowed
+    judged = check_alias(world.store, "thyroid", "champion", "2")
+    assert not judged.allowed
+    assert refused.id in judged.sentence
+    assert not check_alias(world.store, "thyroid", "prod", "77").allowed
+    assert not check_alias(world.store, "thyroid", "prod", None).allowed
+    assert check_alias(world.store, "thyroid", "my-favourite", "2").allowed
+    assert live.id == world.endpoint.stable
