@@ -1,0 +1,96 @@
+"""The bytes of a segment: a magic line, then frames of length, CRC and payload.
+
+A frame is either a `Schema`, which says once per file how a version's values are laid out, or a `Record`, which is one
+answered request. Both are msgpack. A frame whose CRC does not hold is never given to anybody.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+MAGIC = b"LGSEG1\n"
+#: No writer makes a frame as large as this, so a length beyond it is damage.
+MAX_FRAME = 1 << 30
+
+_HEAD = struct.Struct("<II")
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="schema"):
+    """How the records of one version are to be read."""
+
+    version: str
+    #: "matrix": inputs are one row-major array of bytes; "columns": one list a column.
+    layout: str
+    #: NumPy type of a matrix's values.
+    dtype: str
+    names: tuple[str, ...]
+    #: How many values of a matrix row belong to each name.
+    widths: tuple[int, ...]
+    #: NumPy type of the scores.
+    score_dtype: str
+    #: Class names in the order of the score columns; empty for regression.
+    classes: tuple[str, ...]
+    positive: str | None
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, tag="record"):
+    """One answered request. Its rows are named ``id`` when it has one, ``id.0``, ``id.1``, … otherwise."""
+
+    prediction_id: str
+    #: Microseconds since 1970.
+    time_us: int
+    endpoint: str
+    version: str
+    generation: int
+    role: str
+    rows: int
+    inputs: bytes | list[list[Any]]
+    #: Row-major [rows, classes], or [rows, 1] for regression.
+    scores: bytes
+    labels: list[str] | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Schema | Record)
+
+
+def frame(entry: Schema | Record) -> bytes:
+    """The bytes of one entry as they stand in the file."""
+    payload = _encoder.encode(entry)
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+class Scan:
+    """Reads entries from a segment's bytes; afterwards says how much of it was good."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        #: Frames whose CRC did not hold.
+        self.damaged = 0
+        #: Bytes at the end that are no whole frame.
+        self.torn = 0
+
+    def __iter__(self) -> Iterator[Schema | Record]:
+        data = memoryview(self._data)
+        if bytes(data[: len(MAGIC)]) != MAGIC:
+            self.torn = len(data)
+            return
+        at, end = len(MAGIC), len(data)
+        while at + _HEAD.size <= end:
+            length, crc = _HEAD.unpack_from(data, at)
+            start = at + _HEAD.size
+            if length > MAX_FRAME or start + length > end:
+                break
+            at = start + length
+            payload = data[start:at]
+            # A flipped bit costs its own frame only: the next one proves itself.
+            if zlib.crc32(payload) != crc:
+                self.damaged += 1
+                continue
+            yield _decoder.decode(payload)
+        self.torn = end - at

@@ -1,0 +1,160 @@
+"""What was asked and answered, by reference until a fold turns it into counts.
+
+The hot path only appends to lists. `Counting.fold` makes profiles of them in blocks of rows, and the numbers of
+``/metrics`` at the same time, so that watching costs the same however requests were cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockgate.dataplane.compiled import Answer, Compiled, join
+from lockgate.dataplane.intake import Inputs
+from lockgate.domain.monitoring.profile import Profile
+from lockgate.ports import ProfileRow
+
+#: Rows that wait before they are folded; small enough that a fold does not hold up the loop.
+BLOCK = 512
+#: Minutes x versions kept while the control plane is away; the oldest go first.
+MOST_KEPT = 5_000
+
+#: Upper bounds of the latency histogram on /metrics, in seconds.
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS_US = np.array(BOUNDS) * 1e6
+
+Key = tuple[int, str, str, str]
+
+
+class Tally:
+    """One version on one endpoint in one role, since the last fold."""
+
+    __slots__ = (
+        "answers",
+        "buckets",
+        "compiled",
+        "endpoint",
+        "errors",
+        "inputs",
+        "latencies",
+        "requests",
+        "role",
+        "rows",
+        "seconds",
+        "total",
+        "version",
+        "waiting",
+    )
+
+    def __init__(self, endpoint: str, version: str, role: str, compiled: Compiled) -> None:
+        self.endpoint = endpoint
+        self.version = version
+        self.role = role
+        self.compiled = compiled
+        self.inputs: list[Inputs] = []
+        self.answers: list[Answer] = []
+        #: Rows in the two lists.
+        self.waiting = 0
+        self.requests = 0
+        self.rows = 0
+        self.errors: dict[str, int] = {}
+        self.latencies: list[float] = []
+        #: For /metrics, never reset: requests by latency bucket, their sum in seconds.
+        self.buckets: NDArray[np.int64] = np.zeros(len(BOUNDS) + 1, dtype=np.int64)
+        self.seconds = 0.0
+        #: Answers by HTTP status.
+        self.total: dict[int, int] = {}
+
+    def answered(self, inputs: Inputs, answer: Answer) -> None:
+        """Rows and what they were answered with."""
+        self.inputs.append(inputs)
+        self.answers.append(answer)
+        self.waiting += len(answer.scores)
+
+    def failed(self, kind: str, status: int, rows: int = 0) -> None:
+        """A request that got no prediction, by the kind of `Failure`."""
+        self.requests += 1
+        self.rows += rows
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+        self.total[status] = self.total.get(status, 0) + 1
+
+    def drain_into(self, profile: Profile) -> None:
+        """Count what waits."""
+        if self.waiting:
+            inputs = join(self.inputs) if len(self.inputs) > 1 else self.inputs[0]
+            compiled = self.compiled
+            scores = np.concatenate([compiled.leading(answer) for answer in self.answers])
+            labels: list[Any] = [label for answer in self.answers for label in answer.labels or ()]
+            profile.fold(compiled.intake.watched(inputs), scores, np.array(labels) if labels else None)
+            self.inputs, self.answers, self.waiting = [], [], 0
+        latencies = np.array(self.latencies) * 1e6
+        profile.count(requests=self.requests, rows=self.rows, errors=self.errors, latencies_us=latencies)
+        if len(latencies):
+            self.buckets += np.bincount(np.searchsorted(_BOUNDS_US, latencies), minlength=len(BOUNDS) + 1)
+            self.seconds += float(latencies.sum()) / 1e6
+        self.requests = self.rows = 0
+        self.errors = {}
+        self.latencies = []
+
+
+class Counting:
+    """All tallies of a worker, and the deltas that wait to be pushed."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._minute = int(clock() // 60)
+        self.tallies: dict[tuple[str, str, str], Tally] = {}
+        self._deltas: dict[Key, Profile] = {}
+        #: Deltas given up because nobody took them for too long.
+        self.dropped = 0
+
+    def tally(self, endpoint: str, version: str, role: str, compiled: Compiled) -> Tally:
+        """Where to count; the same object for the same names while the package is the same."""
+        key = (endpoint, version, role)
+        found = self.tallies.get(key)
+        if found is None or found.compiled is not compiled:
+            if found is not None:
+                self._fold(found)
+            found = self.tallies[key] = Tally(endpoint, version, role, compiled)
+        return found
+
+    def settle(self, tally: Tally) -> None:
+        """Fold a tally of which enough rows wait, or everything when a new minute has begun."""
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self.fold()
+            self._minute = minute
+        elif tally.waiting >= BLOCK:
+            self._fold(tally)
+
+    def fold(self) -> None:
+        """Fold all that waits."""
+        for tally in self.tallies.values():
+            if tally.requests or tally.waiting:
+                self._fold(tally)
+        self._minute = int(self._clock() // 60)
+
+    def take(self) -> list[ProfileRow]:
+        """The deltas since the last call; whoever takes them sees to their delivery."""
+        deltas, self._deltas = self._deltas, {}
+        return [
+            ProfileRow(minute=minute, endpoint=endpoint, version=version, role=role, data=profile.encode())
+            for (minute, endpoint, version, role), profile in deltas.items()
+        ]
+
+    def _fold(self, tally: Tally) -> None:
+        key = (self._minute, tally.endpoint, tally.version, tally.role)
+        profile = self._deltas.get(key)
+        if profile is not None and profile.baseline.key != tally.compiled.baseline.key:
+            # The same version never has two baselines; a row under a name that was reused would spoil both.
+            self.dropped += 1
+            profile = None
+        if profile is None:
+            profile = self._deltas[key] = Profile.empty(tally.compiled.baseline)
+            while len(self._deltas) > MOST_KEPT:
+                del self._deltas[next(iter(self._deltas))]
+                self.dropped += 1
+        tally.drain_into(profile)

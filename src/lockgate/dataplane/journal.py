@@ -1,0 +1,15 @@
+"""What a gateway says of itself: one JSON line an event, on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+
+def say(event: str, **fields: Any) -> None:
+    """Write an event down; ``event`` is a sentence, the fields are what it is about."""
+    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+    sys.stderr.write(json.dumps(line, default=str) + "\n")
+    sys.stderr.flush()

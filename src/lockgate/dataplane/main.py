@@ -1,0 +1,37 @@
+"""``python -m lockgate.dataplane.main``: one gateway worker, told what to do by LOCKGATE_* in its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lockgate.base.errors import BadSettings
+from lockgate.dataplane.options import read_options
+
+#: One process a core is the plan, so no library may bring threads of its own; read when they are imported.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main() -> int:
+    """Serve until told to stop; the exit status."""
+    try:
+        options = read_options(os.environ)
+    except BadSettings as error:
+        sys.stderr.write("\n".join((error.message, *error.problems)) + "\n")
+        return 2
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    # Imported only now, under one thread.
+    import uvloop
+
+    from lockgate.dataplane.server import Server
+
+    async def serve() -> None:
+        await Server(options).run()
+
+    uvloop.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Turns answered requests into records of the segment log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lockgate.adapters.segments.frames import Record, Schema
+from lockgate.adapters.segments.writer import SegmentWriter
+from lockgate.dataplane.compiled import Answer, Compiled
+from lockgate.dataplane.intake import Inputs
+from lockgate.dataplane.routing import LiveTarget
+
+
+class PredictionLog:
+    """Where answers are written down before they leave."""
+
+    def __init__(self, writer: SegmentWriter) -> None:
+        self.writer = writer
+        self._schemas: dict[str, tuple[Compiled, Schema]] = {}
+
+    def append(
+        self, target: LiveTarget, prediction_id: str, role: str, time_us: int, inputs: Inputs, answer: Answer
+    ) -> None:
+        """Put one answered request into the next flush."""
+        matrix = target.compiled.intake.matrix
+        record = Record(
+            prediction_id,
+            time_us,
+            target.endpoint,
+            target.version,
+            target.generation,
+            role,
+            len(answer.scores),
+            inputs[0].tobytes() if matrix else [_plain(array) for array in inputs],
+            answer.scores.tobytes(),
+            None if answer.labels is None else [str(label) for label in answer.labels],
+        )
+        self.writer.append(self._schema(target.version, target.compiled, answer), record)
+
+    def _schema(self, version: str, compiled: Compiled, answer: Answer) -> Schema:
+        known = self._schemas.get(version)
+        if known is not None and known[0] is compiled:
+            return known[1]
+        intake, manifest = compiled.intake, compiled.manifest
+        schema = Schema(
+            version=version,
+            layout="matrix" if intake.matrix else "columns",
+            dtype=np.dtype(intake.dtypes[0]).str if intake.matrix else "",
+            names=tuple(column.name for column in intake.columns),
+            widths=intake.widths,
+            score_dtype=answer.scores.dtype.str,
+            classes=manifest.classes,
+            positive=manifest.positive,
+        )
+        self._schemas[version] = (compiled, schema)
+        return schema
+
+
+def _plain(array: Any) -> list[Any]:
+    """One value a row: a scalar, or the flat list of a tensor."""
+    if array.shape[1:] == (1,):
+        return array[:, 0].tolist()
+    return array.reshape(len(array), -1).tolist()

@@ -1,0 +1,56 @@
+"""What a caller is told when a request cannot be answered."""
+
+from __future__ import annotations
+
+import msgspec
+
+_encoder = msgspec.json.Encoder()
+
+
+class Refused(Exception):
+    """This request cannot be answered"""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        #: A stable word for programs.
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.headers = headers
+        #: Whether what follows on the connection can no longer be trusted.
+        self.close = close
+        super().__init__(message)
+
+    def body(self) -> bytes:
+        """The answer's JSON."""
+        return _encoder.encode({"error": self.message, "code": self.code, "hint": self.hint})
+
+
+def bad_input(message: str, hint: str = "") -> Refused:
+    """The body says something that this model cannot take."""
+    return Refused(400, "invalid_input", message, hint=hint)
+
+
+def not_found(message: str, hint: str = "") -> Refused:
+    """Nothing answers at this address."""
+    return Refused(404, "not_found", message, hint=hint)
+
+
+def unavailable(message: str, hint: str = "") -> Refused:
+    """Cannot answer just now; trying again is safe, since no work was done."""
+    return Refused(503, "unavailable", message, hint=hint or "try again shortly", headers=(("retry-after", "1"),))
+
+
+def quoted(value: object) -> str:
+    """A caller's value inside a sentence, never long enough to drown it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
