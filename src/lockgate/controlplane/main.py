@@ -1,0 +1,89 @@
+"""The control plane's program: ``python -m lockgate.controlplane.main``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from lockgate import wiring
+from lockgate.base.errors import LockgateError
+from lockgate.controlplane.api.app import create_app
+from lockgate.controlplane.api.routers import audit, gateway, incidents, promotions, registry, rollouts
+from lockgate.controlplane.loops.loop import Loop, run_loops
+from lockgate.settings import Settings, load
+
+log = structlog.get_logger("lockgate.controlplane")
+
+#: Exit code of a control plane whose loops died; the supervisor starts it anew.
+LOOP_DIED = 70
+
+ROUTERS = (registry.router, promotions.router, rollouts.router, incidents.router, audit.router, gateway.router)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        settings = load(os.environ)
+        wiring.configure_logging(settings)
+        app = build(settings)
+    except LockgateError as error:
+        problems = "".join(f"\n  {problem}" for problem in error.problems)
+        hint = f"\n\nhint: {error.hint}" if error.hint else ""
+        sys.exit(f"error: {error.message}{problems}{hint}")
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=3,
+    )
+
+
+def build(settings: Settings) -> FastAPI:
+    """The application with its loops, ready to be served.
+
+    Raises:
+        Unavailable: the database cannot be opened.
+    """
+    control = wiring.control_plane(settings)
+
+    @contextlib.asynccontextmanager
+    async def living(app: FastAPI) -> AsyncGenerator[None]:
+        async with _looping(control.loops):
+            yield
+        await control.proxy.close()
+
+    return create_app(control.parts, ROUTERS, mounts={"/mlflow": control.proxy}, lifespan=living)
+
+
+@contextlib.asynccontextmanager
+async def _looping(loops: Sequence[Loop]) -> AsyncGenerator[None]:
+    task = asyncio.create_task(run_loops(loops), name="loops")
+    task.add_done_callback(_end_process)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _end_process(task: asyncio.Task[None]) -> None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    log.critical("loops.died", exc_info=error)
+    # A control plane without its loops would look healthy and do nothing; the supervisor starts a whole one.
+    os._exit(LOOP_DIED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The web pages: Dash over the platform's own REST API."""
