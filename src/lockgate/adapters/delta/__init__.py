@@ -1,0 +1,1 @@
+"""Delta Lake: where predictions are kept for good."""

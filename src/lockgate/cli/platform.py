@@ -1,0 +1,96 @@
+"""Run the platform here: up, down, status, demo."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockgate.base.errors import NotAllowedNow
+from lockgate.cli.asking import AsJson
+from lockgate.cli.console import give, give_fields, give_json, give_table, say
+from lockgate.supervisor.home import Home, default_home
+
+Place = Annotated[
+    Path | None, typer.Option("--home", help="Folder of everything it keeps; LOCKGATE_HOME, or ~/.lockgate.")
+]
+
+
+def _home(named: Path | None) -> Home:
+    return Home(root=(named or default_home(os.environ)).expanduser().absolute())
+
+
+def up(
+    home: Place = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of pages and API; predictions use the next one.")] = 8400,
+    workers: Annotated[int, typer.Option(help="Inference gateways; one a core when 0.")] = 0,
+) -> None:
+    """Start the platform and keep it running until Ctrl-C."""
+    from lockgate.supervisor.platform import Place as Where
+    from lockgate.supervisor.up import up as run
+
+    began = time.monotonic()
+    where = Where(home=_home(home), host=host, port=port, workers=workers or len(os.sched_getaffinity(0)))
+    run(where, began=began, tell=give, say=say)
+
+
+def down(home: Place = None) -> None:
+    """Stop the platform that runs in a home, and wait until it has."""
+    from lockgate.supervisor.up import down as stop
+
+    pid = stop(_home(home))
+    say(f"process {pid} has stopped")
+
+
+def status(home: Place = None, as_json: AsJson = False) -> None:
+    """Show whether a platform runs in a home, and how each of its processes is."""
+    from lockgate.supervisor.up import status as look
+
+    place = _home(home)
+    found = look(place)
+    if as_json:
+        running, children = found or (None, [])
+        give_json({"home": str(place.root), "running": _plain(running), "children": children})
+    if found is None:
+        if as_json:
+            raise typer.Exit(1)
+        raise NotAllowedNow(f"lockgate does not run in {place.root}", hint="start it with `lockgate up`")
+    if as_json:
+        return
+    running, children = found
+    give_fields([("home", place.root), ("process", running.pid), ("web", running.url), ("gateway", running.gateway)])
+    print()
+    rows = [
+        (child["name"], child["state"], child["pid"], child["restarts"], _age(child["since"])) for child in children
+    ]
+    give_table(("process", "state", "pid", "restarts", "up"), rows, empty="it is just being started")
+
+
+def demo(
+    home: Annotated[Path | None, typer.Option("--home", help="Folder for it; a fresh one that is removed.")] = None,
+    stay: Annotated[bool, typer.Option("--stay", help="Leave the platform running to look around.")] = False,
+) -> None:
+    """Tell the whole story on real data, in under two minutes: promotion, canary, drift, rollback."""
+    # Named as text: the story trains models, and its imports would slow every other command.
+    run = import_module("lockgate.demo.story").run
+    raise typer.Exit(run(home=home, stay=stay))
+
+
+def _plain(running: object) -> dict[str, object] | None:
+    from dataclasses import asdict, is_dataclass
+
+    return asdict(running) if is_dataclass(running) and not isinstance(running, type) else None
+
+
+def _age(since: float | None) -> str:
+    if since is None:
+        return "—"
+    seconds = int(time.time() - since)
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -1,0 +1,120 @@
+"""Waiting for long work, telling each step as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lockgate.base.errors import GateRefused, LockgateError, NotAllowedNow, NotServable, Unavailable
+from lockgate.sdk.transport import Json, Transport
+
+#: Takes one step in words.
+Tell = Callable[[str], None]
+
+_LOOK = 0.25
+
+
+class Follower:
+    """Looks again and again, and raises with the reason when it did not work out.
+
+    All methods raise Unavailable when ``patience`` seconds were not enough.
+    """
+
+    def __init__(self, api: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._api = api
+        self._sleep = sleep
+
+    def packaging(self, version: Json, job: str, *, tell: Tell, patience: float = 3600.0) -> Json:
+        """Until a version is packaged; gives the version.
+
+        Raises:
+            NotServable: it could not be packaged; says why.
+        """
+        path = f"/models/{version['model']}/versions/{version['number']}"
+
+        def look() -> tuple[Json, str, bool]:
+            now, work = self._api.get(path), self._api.get(f"/jobs/{job}")
+            over = now["state"] != "packaging" or work["state"] in ("failed", "cancelled")
+            return {**now, "job": work}, str(work["progress"] or work["state"]), over
+
+        now = self._until(look, tell, patience, f"the packaging of {version['id']}")
+        work: Json = now.pop("job")
+        if now["state"] == "ready":
+            return now
+        why = str(now["failure"] or work["error"] or f"its job was {work['state']}")
+        raise NotServable(f"{now['id']} could not be packaged: {why}", hint=str(now["hint"]))
+
+    def gates(self, promotion: str, *, tell: Tell, patience: float = 3600.0) -> Json:
+        """Until a promotion's gates have spoken; gives the promotion.
+
+        Raises:
+            GateRefused: a gate did not pass; its problems are what each such gate says.
+        """
+
+        def look() -> tuple[Json, str, bool]:
+            now = self._api.get(f"/promotions/{promotion}")
+            return now, str(now["sentence"] or now["state"]), now["state"] != "gating"
+
+        now = self._until(look, tell, patience, f"promotion {promotion}")
+        if now["state"] == "refused":
+            raise self._refusal(now)
+        if now["state"] == "rejected":
+            raise NotAllowedNow(f"{now['version']} was turned down: {now['sentence']}")
+        return now
+
+    def rollout(self, promotion: str, *, tell: Tell, patience: float = 7 * 86400.0) -> Json:
+        """Until the rollout that a promotion led to is over; gives the rollout.
+
+        Raises:
+            NotAllowedNow: it was aborted; says why.
+        """
+        id = str(self._api.get(f"/releases/{self._api.get(f'/promotions/{promotion}')['release']}")["rollout"])
+
+        def look() -> tuple[Json, str, bool]:
+            now = self._api.get(f"/rollouts/{id}")
+            return now, describe_rollout(now), now["phase"] in ("completed", "aborted")
+
+        now = self._until(look, tell, patience, f"rollout {id}")
+        if now["phase"] == "aborted":
+            raise NotAllowedNow(f"the rollout of {now['candidate']} was aborted: {now['reason']}")
+        return now
+
+    def _until(self, look: Callable[[], tuple[Json, str, bool]], tell: Tell, patience: float, what: str) -> Json:
+        last, until = "", time.monotonic() + patience
+        while True:
+            now, step, over = look()
+            if step != last:
+                tell(step)
+                last = step
+            if over:
+                return now
+            if time.monotonic() >= until:
+                raise Unavailable(f"{what} is not over after {patience:.0f} s", hint="it goes on; look again later")
+            self._sleep(_LOOK)
+
+    def _refusal(self, promotion: Json) -> LockgateError:
+        results: list[Any] = []
+        if promotion["report"]:
+            results = self._api.get(f"/reports/{promotion['report']}")["results"]
+        bad = [result for result in results if result["verdict"] != "pass"]
+        return GateRefused(
+            str(promotion["sentence"] or "a gate does not let this version through"),
+            problems=[f"{result['gate']} {result['name']}: {result['sentence']}" for result in bad],
+            hint="; ".join(dict.fromkeys(str(result["hint"]) for result in bad if result["hint"])),
+        )
+
+
+def describe_rollout(rollout: Json) -> str:
+    """Where a rollout stands, in one line."""
+    steps, at = rollout["strategy"]["steps"], int(rollout["step"])
+    where = f"step {at + 1} of {len(steps)}, {describe_step(steps[at])}" if at < len(steps) else "all traffic"
+    reason = f": {rollout['reason']}" if rollout["reason"] else ""
+    return f"{rollout['candidate']} {rollout['phase']}, {where}{reason}"
+
+
+def describe_step(step: Json) -> str:
+    """What a step shows the candidate, such as ``5% for 600 s``."""
+    share = f"{step['weight'] / 100:g}%"
+    shown = f"shadow of {share}" if step["kind"] == "shadow" else share
+    return f"{shown} for {step['seconds']:g} s"
