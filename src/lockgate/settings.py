@@ -92,7 +92,7 @@ def load(env: Mapping[str, str]) -> Settings:
         BadSettings: with every problem there is, each naming its variable.
     """
     read = _Reader(env)
-    home = read("HOME", _path, Path(".lockgate").absolute())
+    home = read("HOME", _path, Path("~/.lockgate").expanduser())
     host = read("HOST", _host, "127.0.0.1")
     port = read("PORT", _port, 8400)
     gateway_port = read("GATEWAY_PORT", _port, min(port + 1, 65535))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,12 +34,13 @@ def settled(client: Client, promotion: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def people(platform: Platform) -> dict[str, Client]:
-    """A developer, an approver and an operator."""
-    return {
-        "ada": platform.client(platform.somebody("ada", "developer")),
-        "grace": platform.client(platform.somebody("grace", "approver", "auditor", "operator")),
-    }
+def people(platform: Platform) -> Generator[dict[str, Client]]:
+    """A developer, and somebody who approves, operates and audits."""
+    with (
+        platform.client(platform.somebody("ada", "developer")) as ada,
+        platform.client(platform.somebody("grace", "approver", "auditor", "operator")) as grace,
+    ):
+        yield {"ada": ada, "grace": grace}
 
 
 @pytest.fixture(scope="module")

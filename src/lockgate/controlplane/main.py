@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine
 
 import structlog
 import uvicorn
@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from lockgate import wiring
 from lockgate.base.errors import LockgateError
 from lockgate.controlplane.api.app import create_app
-from lockgate.controlplane.api.routers import audit, gateway, incidents, promotions, registry, rollouts
-from lockgate.controlplane.loops.loop import Loop, run_loops
+from lockgate.controlplane.api.routers import audit, gateway, incidents, monitoring, promotions, registry, rollouts
+from lockgate.controlplane.loops.loop import run_loops
+from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
 from lockgate.settings import Settings, load
 
 log = structlog.get_logger("lockgate.controlplane")
@@ -24,7 +25,17 @@ log = structlog.get_logger("lockgate.controlplane")
 #: Exit code of a control plane whose loops died; the supervisor starts it anew.
 LOOP_DIED = 70
 
-ROUTERS = (registry.router, promotions.router, rollouts.router, incidents.router, audit.router, gateway.router)
+ROUTERS = (
+    registry.router,
+    promotions.router,
+    rollouts.router,
+    monitoring.router,
+    incidents.router,
+    audit.router,
+    gateway.router,
+)
+#: Seconds after the start at which the pages are put together: by then whoever waits for the API has it.
+PAGES_AFTER = 4.0
 
 
 def main() -> None:
@@ -43,6 +54,8 @@ def main() -> None:
         port=settings.port,
         access_log=False,
         log_config=None,
+        server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
     )
@@ -58,17 +71,22 @@ def build(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def living(app: FastAPI) -> AsyncGenerator[None]:
-        async with _looping(control.loops):
+        async with _tending(run_loops(control.loops), fatal=True), _tending(pages.warm(PAGES_AFTER)):
             yield
         await control.proxy.close()
 
-    return create_app(control.parts, ROUTERS, mounts={"/mlflow": control.proxy}, lifespan=living)
+    app = create_app(
+        control.parts, ROUTERS, mounts={"/mlflow": control.proxy}, anonymous_pages=ANONYMOUS, lifespan=living
+    )
+    pages = mount_pages(app)
+    return app
 
 
 @contextlib.asynccontextmanager
-async def _looping(loops: Sequence[Loop]) -> AsyncGenerator[None]:
-    task = asyncio.create_task(run_loops(loops), name="loops")
-    task.add_done_callback(_end_process)
+async def _tending(work: Coroutine[None, None, None], *, fatal: bool = False) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work)
+    if fatal:
+        task.add_done_callback(_end_process)
     try:
         yield
     finally:

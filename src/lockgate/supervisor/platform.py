@@ -109,6 +109,8 @@ def _environment(place: Place) -> dict[str, str]:
         "LOCKGATE_MLFLOW_SOCKET": str(home.mlflow_socket),
         "LOCKGATE_GATEWAY_TOKEN_FILE": str(home.gateway_token),
         "PYTHONUNBUFFERED": "1",
+        # Every process shares the cores with the others, and threads that fight for them stall for seconds.
+        "OMP_NUM_THREADS": "1",
     }
 
 

@@ -10,7 +10,7 @@ from lockgate.domain.monitoring.profile import Profile
 from lockgate.domain.registry.records import Version
 from lockgate.domain.rollout.guard import Judgement, judge
 from lockgate.domain.rollout.records import Phase, Rollout
-from lockgate.domain.rollout.rules import Abort, Advance, Complete, Hold, Move, judged_role, moved, next_move
+from lockgate.domain.rollout.rules import Abort, Advance, Complete, Hold, judged_role, moved, next_move
 from lockgate.domain.routing.table import Role
 from lockgate.ports import Store, Why
 from lockgate.workflows.count_profiles import Counts, feature_sum
@@ -32,7 +32,7 @@ def advance_rollouts(store: Store, counts: Counts, clock: Clock) -> int:
 def _advance(store: Store, counts: Counts, clock: Clock, rollout: Rollout) -> bool:
     now = clock.now()
     judgements = _judge(store, counts, rollout, minute_of(now))
-    move = _decide(rollout, judgements, next_move(rollout, judgements, now))
+    move = next_move(rollout, judgements, now)
     if isinstance(move, Hold) and not _tells_more(rollout, judgements):
         return False
     why = Why(actor="lockgate", reason=move.reason, at=now, links=(("release", rollout.release),))
@@ -65,14 +65,6 @@ def _sum(counts: Counts, version: Version, rollout: Rollout, role: Role, start: 
         return None
     minutes = counts.minutes(rollout.endpoint, start, end, version.id)
     return feature_sum([minute for minute in minutes if minute.role == role], baseline)
-
-
-def _decide(rollout: Rollout, judgements: tuple[Judgement, ...], move: Move) -> Move:
-    failed = any(judgement.verdict is Verdict.FAIL for judgement in judgements)
-    # Who paused it decides when it goes on: neither a pass nor a deadline does, only a failure ends it.
-    if rollout.paused and not failed:
-        return Hold(reason=rollout.reason)
-    return move
 
 
 def _tells_more(rollout: Rollout, judgements: tuple[Judgement, ...]) -> bool:

@@ -64,7 +64,7 @@ def next_move(rollout: Rollout, judgements: Sequence[Judgement], now: datetime) 
     if verdict is Verdict.FAIL:
         return Abort(reason=_tell(judgements, Verdict.FAIL))
     if rollout.paused:
-        return Hold(reason="the rollout is paused")
+        return Hold(reason=rollout.reason)
     if verdict is Verdict.UNKNOWN:
         doubt = _tell(judgements, Verdict.UNKNOWN) or "nothing was judged yet"
         if elapsed >= max(rollout.strategy.guard.hold_seconds, step.seconds):
