@@ -10,7 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-console = Console(width=None, highlight=False)
+#: A file or a narrow terminal shall not break the figures apart.
+console = Console(highlight=False)
+console.width = max(console.width, 130)
 
 
 def spread(values: Sequence[float], unit: str = "", digits: int = 1) -> str:

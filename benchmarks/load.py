@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -78,5 +77,5 @@ def press(ask: Ask, *, connections: int, seconds: float) -> Load:
         script.write_text(_SCRIPT.format(body=ask.body, headers=headers), encoding="utf-8")
         whole = max(1, round(seconds))
         command = (find_wrk(), "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "-s", str(script), ask.url)
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ), timeout=whole + 60)
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 60)
     return Load(**json.loads(told.stderr.strip().splitlines()[-1]))

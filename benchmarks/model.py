@@ -48,7 +48,7 @@ def log(url: str, token: str, seed: int) -> str:
 
 def _run(*words: str, env: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.model", *words]
-    told = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if told.returncode:
         sys.stderr.write(told.stderr)
         told.check_returncode()
@@ -60,10 +60,11 @@ def _tables() -> tuple[Any, Any]:
     from sklearn.model_selection import train_test_split
 
     data: Any = load_breast_cancer(as_frame=True)
-    frame = data.frame.drop(columns="target").rename(columns=lambda name: name.replace(" ", "_"))
+    frame = data.frame.drop(columns="target")
+    frame.columns = [name.replace(" ", "_") for name in frame.columns]
     frame["malignant"] = 1 - data.target
-    training, holdout = train_test_split(frame, test_size=0.4, random_state=1, stratify=frame["malignant"])
-    return training.reset_index(drop=True), holdout.reset_index(drop=True)
+    parts: list[Any] = train_test_split(frame, test_size=0.4, random_state=1, stratify=frame["malignant"])
+    return parts[0].reset_index(drop=True), parts[1].reset_index(drop=True)
 
 
 def _trained(seed: int) -> tuple[Any, Any, Any]:
@@ -93,9 +94,16 @@ def _prepare(folder: Path) -> dict[str, Any]:
         training.drop(columns="malignant").to_numpy(), training["malignant"]
     )
     joblib.dump(bare, folder / "model.joblib")
-    graph: Any = to_onnx(bare, initial_types=[("x", FloatTensorType([None, 30]))], options={"zipmap": False})
+    taken: Any = [("x", FloatTensorType([None, 30]))]
+    graph: Any = to_onnx(bare, initial_types=taken, options={"zipmap": False})
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
-    mlflow_sklearn.save_model(bare, folder / "mlflow", serialization_format="cloudpickle", pip_requirements=[])
+    mlflow_sklearn.save_model(
+        bare,
+        folder / "mlflow",
+        pyfunc_predict_fn="predict_proba",
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
     rows = holdout.drop(columns="malignant").head(8)
     answers = model.predict_proba(rows)[:, 1]
     (folder / "rows.json").write_text(json.dumps({"rows": rows.to_numpy().tolist(), "answers": answers.tolist()}))

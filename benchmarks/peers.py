@@ -111,7 +111,11 @@ class Peer:
 
 
 def install(packages: tuple[str, ...]) -> Path:
-    """An environment with exactly these; gives its python. What was installed before is used again."""
+    """An environment with exactly these; gives its python. What was installed before is used again.
+
+    Raises:
+        RuntimeError: they cannot be installed; says why.
+    """
     key = hashlib.sha256("\n".join((sys.version, *packages)).encode()).hexdigest()[:12]
     folder = CACHE / f"{packages[0].replace('==', '-')}-{key}"
     python = folder / "bin" / "python"
@@ -122,10 +126,12 @@ def install(packages: tuple[str, ...]) -> Path:
     print(f"· installing {packages[0]} into {folder}", flush=True)
     subprocess.run((sys.executable, "-m", "venv", folder), check=True)
     if UV.exists():
-        command = (UV, "pip", "install", "--quiet", "--python", python, *packages)
-        subprocess.run(command, check=True, env=uv_environment())
+        command, env = (UV, "pip", "install", "--python", python, *packages), uv_environment()
     else:
-        subprocess.run((python, "-m", "pip", "install", "--quiet", *packages), check=True)
+        command, env = (python, "-m", "pip", "install", *packages), None
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{packages[0]} could not be installed:\n{done.stderr[-2000:]}")
     (folder / "installed").touch()
     return python
 
@@ -156,7 +162,7 @@ def peers() -> list[Peer]:
             packages=_mlflow(),
             prepare=lambda files, folder, port: _mlflow_serve(files / "mlflow", port),
             ask=lambda port, row: Ask(url=f"http://{HOST}:{port}/invocations", body=json.dumps({"inputs": [row]})),
-            read=lambda answer: float(answer["predictions"][0]),
+            read=lambda answer: float(answer["predictions"][0][1]),
             ready="/ping",
         ),
     ]

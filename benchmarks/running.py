@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.surroundings import plain_environment, pss_mb, tree
+from benchmarks.surroundings import cpu_seconds, plain_environment, pss_mb, tree
 from lockgate.sdk.client import Client
 
 HOST = "127.0.0.1"
@@ -30,6 +30,8 @@ class Platform:
     #: Seconds from the command to all but MLflow ready, and to MLflow ready.
     ready: float = 0.0
     mlflow_ready: float = 0.0
+    #: Processor time all of it had used when it was ready: what a start costs, however busy the machine is.
+    cpu_when_ready: float = 0.0
     #: Seconds to each process's own readiness, by its name.
     parts: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -79,6 +81,7 @@ class Platform:
             text = out.read_text(errors="replace")
             if "ready in" in text and not self.ready:
                 self.ready = elapsed
+                self.cpu_when_ready = cpu_seconds(self.pids())
             if "mlflow ready" in text:
                 self.mlflow_ready = elapsed
             if self.process.poll() is not None or elapsed > _PATIENCE:
@@ -107,8 +110,9 @@ class Platform:
             return tree(self.process.pid) if self.process else []
         return [pid for child in self.children() if child["name"].startswith(name) for pid in tree(child["pid"])]
 
-    def memory(self) -> dict[str, float]:
-        """Megabytes of each part, its own children included."""
+    def memory_after(self, seconds: float) -> dict[str, float]:
+        """Megabytes of each part, its own children included, when it has been left in peace for a while."""
+        time.sleep(seconds)
         found = {child["name"]: sum(map(pss_mb, tree(child["pid"]))) for child in self.children()}
         found["all"] = sum(map(pss_mb, self.pids()))
         return found

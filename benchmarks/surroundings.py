@@ -6,7 +6,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,8 @@ def plain_environment() -> dict[str, str]:
 
 def describe() -> dict[str, Any]:
     """What a reader has to know about this machine."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": model,
@@ -75,25 +73,33 @@ def pss_mb(pid: int) -> float:
 
 
 class Watch:
-    """Processor time used from `begin` to `end` by some processes, and by everybody else."""
+    """Processor time that some processes use from now to `end`, and that everybody else uses meanwhile."""
 
     def __init__(self, pids: list[int]) -> None:
-        self._pids = pids
-        self._own = cpu_seconds(pids)
+        self._before = {pid: cpu_seconds([pid]) for pid in pids}
         self._all = _busy()
         self._children = _children_seconds()
         self._at = time.monotonic()
 
-    def end(self) -> tuple[float, float]:
-        """Seconds these processes used, and cores that others than they and our own load generator used."""
+    def end(self, friends: list[int], wanted: list[int] | None = None) -> tuple[float, float]:
+        """What was used since.
+
+        Args:
+            friends: All that belong to what is measured; they are no noise, nor is our load generator.
+            wanted: Those of them whose time is wanted; all when it is None.
+
+        Returns:
+            Seconds that the wanted used, and how many cores others held.
+        """
         elapsed = time.monotonic() - self._at
-        own = cpu_seconds(self._pids) - self._own
-        ours = own + _children_seconds() - self._children
-        return own, max(0.0, (_busy() - self._all - ours) / elapsed)
+        everybody = _busy() - self._all - (_children_seconds() - self._children)
+        used = {pid: cpu_seconds([pid]) - self._before.get(pid, 0.0) for pid in friends}
+        own = sum(used.get(pid, 0.0) for pid in (friends if wanted is None else wanted))
+        return own, max(0.0, (everybody - sum(used.values())) / elapsed)
 
 
 @contextmanager
-def frozen(pids: list[int]) -> Iterator[None]:
+def frozen(pids: list[int]) -> Generator[None]:
     """Stop these processes for a while, so that what runs idle takes nothing from what is measured."""
     for pid in pids:
         _signal(pid, signal.SIGSTOP)

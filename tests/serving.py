@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -280,7 +280,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane() -> Generator[ControlPlane]:
     """A control plane that answers while the block runs."""
     control = ControlPlane()
     server = _Server(("127.0.0.1", 0), _handler(control))
@@ -352,7 +352,7 @@ class GatewayProcess:
 
 
 @contextmanager
-def gateway(home: Path, control_url: str, port: int | None = None, **more: str) -> Iterator[GatewayProcess]:
+def gateway(home: Path, control_url: str, port: int | None = None, **more: str) -> Generator[GatewayProcess]:
     """A gateway that is gone after the block."""
     process = GatewayProcess(home, control_url, port, **more)
     try:

@@ -141,18 +141,18 @@ def write_locks() -> None:
         ("pyproject.toml", "--extra", "demo", "--group", "dev", "-c", runtime, "-o", dev),
         ("--group", "build", "-c", dev, "-o", build),
     ):
-        _run(UV, *COMPILE, *LOCK_FORM, *what, environment=_uv_environment(), output=subprocess.DEVNULL)
+        _run(UV, *COMPILE, *LOCK_FORM, *what, environment=uv_environment(), output=subprocess.DEVNULL)
 
 
 def _add(*what: str) -> None:
     try:
-        _run(UV, "pip", "install", "--quiet", "--python", PYTHON, *what, environment=_uv_environment())
+        _run(UV, "pip", "install", "--quiet", "--python", PYTHON, *what, environment=uv_environment())
     except (subprocess.CalledProcessError, OSError):
         _say("uv could not do it; pip tries")
         _run(PYTHON, "-m", "pip", "install", "--quiet", *what)
 
 
-def _uv_environment() -> dict[str, str]:
+def uv_environment() -> dict[str, str]:
     """uv does not read pip's configuration, so tell it what pip was told about where packages come from."""
     told = dict(os.environ)
     told.setdefault("UV_SYSTEM_CERTS", "1")

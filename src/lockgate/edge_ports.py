@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -71,17 +70,20 @@ class Heartbeat:
     #: The route table it answers by.
     generation: int
     pid: int
-    counters: dict[str, float]
+    #: Package digest -> why it could not be loaded.
+    problems: dict[str, str]
+    #: Predictions logged and dropped since its start, and what is wrong with the log, or "".
+    logged: int
+    dropped: int
+    trouble: str
     seen_at: datetime
 
 
 class Gateways(Protocol):
     """Knows which gateways are alive, and what they serve."""
 
-    def note(
-        self, worker: str, boot: str, generation: int, pid: int, counters: Mapping[str, float] | None = None
-    ) -> None:
-        """Write down that one was heard of just now."""
+    def note(self, heard: Heartbeat) -> None:
+        """Write down what one told of itself."""
         ...
 
     def alive(self, since: datetime) -> list[Heartbeat]:

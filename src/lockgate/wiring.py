@@ -181,7 +181,7 @@ def control_parts(settings: Settings) -> Parts:
         profiles=SqlProfiles(opened),
         labels=SqlLabels(opened),
         ledger=SqlLedger(opened),
-        gateways=SqlGateways(opened, clock),
+        gateways=SqlGateways(opened),
         outbox=SqlOutbox(opened, clock),
         news=News(),
     )

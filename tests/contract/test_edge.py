@@ -16,8 +16,8 @@ from lockgate.testing import FakeClock
 
 
 @pytest.fixture
-def gateways(database: Database, clock: FakeClock) -> Gateways:
-    return SqlGateways(database, clock)
+def gateways(database: Database) -> Gateways:
+    return SqlGateways(database)
 
 
 @pytest.fixture
@@ -25,22 +25,34 @@ def keys(database: Database) -> IdempotencyKeys:
     return SqlIdempotency(database)
 
 
-def test_a_gateway_is_alive_while_it_is_heard_of(gateways: Gateways, clock: FakeClock) -> None:
-    gateways.note("g1", "boot-a", 3, 100)
-    clock.advance(seconds=10)
-    gateways.note("g0", "boot-b", 4, 101, {"requests": 5.0})
-    newer = Heartbeat(
-        worker="g0", boot="boot-b", generation=4, pid=101, counters={"requests": 5.0}, seen_at=clock.now()
+def heard(worker: str, clock: FakeClock, *, boot: str = "boot-a", generation: int = 3) -> Heartbeat:
+    return Heartbeat(
+        worker=worker,
+        boot=boot,
+        generation=generation,
+        pid=100,
+        problems={"sha256:ab": "its graph cannot be read"},
+        logged=5,
+        dropped=1,
+        trouble="the disk is full",
+        seen_at=clock.now(),
     )
+
+
+def test_a_gateway_is_alive_while_it_is_heard_of(gateways: Gateways, clock: FakeClock) -> None:
+    gateways.note(heard("g1", clock))
+    clock.advance(seconds=10)
+    newer = heard("g0", clock, generation=4)
+    gateways.note(newer)
     assert gateways.alive(clock.now()) == [newer]
     assert [known.worker for known in gateways.alive(clock.now() - timedelta(seconds=10))] == ["g0", "g1"]
 
 
 def test_only_the_last_that_was_heard_counts(gateways: Gateways, clock: FakeClock) -> None:
-    gateways.note("g0", "boot-a", 3, 100)
-    gateways.note("g0", "boot-b", 4, 101)
+    gateways.note(heard("g0", clock))
+    gateways.note(heard("g0", clock, boot="boot-b", generation=4))
     (known,) = gateways.alive(clock.now())
-    assert (known.boot, known.generation, known.pid) == ("boot-b", 4, 101)
+    assert (known.boot, known.generation) == ("boot-b", 4)
 
 
 def test_the_same_request_gets_the_same_answer(keys: IdempotencyKeys, clock: FakeClock) -> None:

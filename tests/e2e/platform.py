@@ -48,6 +48,11 @@ class Platform:
             admin.add_person(name, list(roles), reason="for a test")
             return admin.issue_token(name, purpose="testing", expires_at=tomorrow)["token"]
 
+    def children(self) -> dict[str, int]:
+        """The process ids of its children that are ready, by name."""
+        told: list[dict[str, Any]] = json.loads((self.home / "run" / "status.json").read_text(encoding="utf-8"))
+        return {child["name"]: child["pid"] for child in told if child["state"] == "ready"}
+
     def wait_for(self, path: str, seconds: float) -> None:
         """Wait until a page of the control plane answers 200 to the administrator."""
         give_up = time.monotonic() + seconds
@@ -84,8 +89,8 @@ def _plain() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
 
 
-def start(home: Path, port: int, log: Path, *, workers: int = 1) -> Platform:
-    """Start a platform and wait until all of it, MLflow's server too, is ready."""
+def start(home: Path, port: int, log: Path, *, workers: int = 1, awaited: str = "mlflow ready") -> Platform:
+    """Start a platform and wait until all of it, MLflow's server too, is ready, or until its log says ``awaited``."""
     arguments = ["up", "--home", str(home), "--port", str(port), "--workers", str(workers)]
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -97,7 +102,7 @@ def start(home: Path, port: int, log: Path, *, workers: int = 1) -> Platform:
     platform = Platform(home=home, port=port, process=process)
     try:
         give_up = time.monotonic() + 240
-        while b"mlflow ready" not in log.read_bytes():
+        while awaited.encode() not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < give_up, log.read_text()
             time.sleep(0.1)

@@ -139,7 +139,7 @@ def test_columns_are_answered_by_name(client: httpx.Client) -> None:
 )
 def test_mlflow_clients_get_labels(stage: Stage, client: httpx.Client, path: str, headers: dict[str, str]) -> None:
     answer = client.post(path, json={"inputs": [[0.1, 0.2, 0.3, 0.4], [0.9, 0.9, 0.9, 0.9]]}, headers=headers)
-    rows = np.float32([[0.1, 0.2, 0.3, 0.4], [0.9, 0.9, 0.9, 0.9]])
+    rows = np.array([[0.1, 0.2, 0.3, 0.4], [0.9, 0.9, 0.9, 0.9]], dtype=np.float32)
     assert answer.json() == {"predictions": stage.forest.predict((rows,)).labels}
     assert answer.headers["x-lockgate-version"] == "thyroid:3"
 
@@ -290,7 +290,8 @@ def test_a_caller_may_ask_before_sending_its_body(stage: Stage) -> None:
 
 
 def test_an_upgrade_is_not_taken_and_its_request_answered(stage: Stage) -> None:
-    upgrade = b"GET /version HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n\r\n"
+    headers = b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n\r\n"
+    upgrade = b"GET /version HTTP/1.1\r\n" + headers
     read = talk(stage, upgrade + b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert read.count(b"HTTP/1.1 200 OK") == 2
 

@@ -1,4 +1,4 @@
-"""A gateway among failures: the control plane gone, a worker killed, a disk full, versions swapped, a rolling restart."""
+"""A gateway among failures: the control plane gone, a worker killed, a disk full, swaps, a rolling restart."""
 
 from __future__ import annotations
 
@@ -266,7 +266,8 @@ def test_more_than_it_can_take_is_shed_and_may_come_again(stage: Stage) -> None:
     with gateway(stage.home, stage.control.url, LOCKGATE_GATEWAY_MAX_INFLIGHT="2") as process:
         process.ready()
         body = json.dumps(ROW).encode()
-        one = f"POST {INFER} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        lines = (f"POST {INFER} HTTP/1.1", f"authorization: Bearer {TOKEN}", f"content-length: {len(body)}", "", "")
+        one = "\r\n".join(lines).encode()
         with socket.create_connection(("127.0.0.1", process.port)) as wire:
             wire.sendall((one + body) * 20)
             read = b""

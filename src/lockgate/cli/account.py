@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from lockgate.base.errors import Invalid
-from lockgate.cli.asking import AsJson, client
-from lockgate.cli.console import give_fields, give_json, say
+from lockgate.cli.asking import AsJson, Asked, client
+from lockgate.cli.console import give, give_fields, give_json, say
 
 
 def login(
@@ -57,3 +58,19 @@ def whoami(ctx: typer.Context, as_json: AsJson = False) -> None:
             ("may", me["actions"]),
         ]
     )
+
+
+def env(ctx: typer.Context) -> None:
+    """Print settings by which mlflow's own client and this one find the platform: eval "$(lockgate env)"."""
+    from lockgate.sdk.finding import find_access
+
+    asked = cast(Asked, ctx.obj)
+    access = find_access(os.environ, url=asked.url, home=asked.home)
+    found = {
+        "LOCKGATE_URL": access.url,
+        "LOCKGATE_TOKEN": access.token,
+        "MLFLOW_TRACKING_URI": f"{access.url}/mlflow",
+        "MLFLOW_TRACKING_TOKEN": access.token,
+    }
+    for name, value in found.items():
+        give(f"export {name}={shlex.quote(value)}")

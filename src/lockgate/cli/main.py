@@ -59,6 +59,7 @@ _PANELS = {
         "login": account.login,
         "logout": account.logout,
         "whoami": account.whoami,
+        "env": account.env,
     },
     "Bring a model": {
         "init": models.init,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -11,5 +12,7 @@ from typing import Any
 def say(event: str, **fields: Any) -> None:
     """Write an event down; ``event`` is a sentence, the fields are what it is about."""
     line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-    sys.stderr.write(json.dumps(line, default=str) + "\n")
-    sys.stderr.flush()
+    # On a full disk nothing can be written down, and that must not end what goes on.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(json.dumps(line, default=str) + "\n")
+        sys.stderr.flush()

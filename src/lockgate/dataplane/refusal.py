@@ -37,7 +37,7 @@ class Refused(Exception):
 
 def bad_input(message: str, hint: str = "") -> Refused:
     """The body says something that this model cannot take."""
-    return Refused(400, "invalid_input", message, hint=hint)
+    return Refused(400, "invalid_input", message, hint=hint or "GET /v2/models/<endpoint> says what a model takes")
 
 
 def not_found(message: str, hint: str = "") -> Refused:

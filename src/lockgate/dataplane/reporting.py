@@ -120,6 +120,10 @@ class Heartbeat:
             }
         )
         try:
-            await self._client.post("/api/v1/gateway/heartbeat", body, "application/json", timeout=_TIMEOUT)
+            status, answer = await self._client.post(
+                "/api/v1/gateway/heartbeat", body, "application/json", timeout=_TIMEOUT
+            )
         except (Unavailable, OSError):
             return
+        if status >= 300:
+            say("the control plane refuses the heartbeat", status=status, answer=answer[:500].decode(errors="replace"))

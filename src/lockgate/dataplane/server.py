@@ -122,8 +122,11 @@ class Server:
         host, port = listener.getsockname()[:2]
         say("the gateway listens", host=host, port=port, worker=options.worker)
         # Nobody can tell the workers of one port apart by asking them; each says for itself that it is ready.
-        options.folder.mkdir(parents=True, exist_ok=True)
-        (options.folder / "ready").write_text(str(os.getpid()), encoding="utf-8")
+        try:
+            options.folder.mkdir(parents=True, exist_ok=True)
+            (options.folder / "ready").write_text(str(os.getpid()), encoding="utf-8")
+        except OSError as error:
+            say("its readiness cannot be written down; it serves", error=str(error))
 
     def _accept(self) -> None:
         """Take every connection that waits."""

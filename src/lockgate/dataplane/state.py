@@ -21,6 +21,9 @@ from lockgate.ports import Blobs
 
 _WAIT = 20
 _LONGEST_PAUSE = 5.0
+#: The same while there are no routes at all: at a first start the control plane is a moment behind.
+_FIRST_PAUSE = 0.2
+_REFUSED_PAUSE = 0.5
 
 
 class AccessList(msgspec.Struct, frozen=True):
@@ -73,15 +76,18 @@ class StateKeeper:
         while True:
             try:
                 fresh = await self._ask()
+                pause = 0.1
                 if fresh is None or await self._take_and_keep(fresh):
-                    pause = 0.1
                     continue
+                # A state that cannot be taken must not keep the next one waiting.
+                await asyncio.sleep(_REFUSED_PAUSE)
+                continue
             except (Unavailable, OSError) as error:
                 say("no routes from the control plane", error=str(error), pause=pause)
             except msgspec.MsgspecError as error:
                 say("the control plane's state makes no sense", error=str(error))
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _FIRST_PAUSE if self._gateway.table is None else _LONGEST_PAUSE)
 
     async def take(self, state: GatewayState) -> bool:
         """Load what a state needs, then put it in force; False when it is refused, and nothing changes then."""
@@ -94,6 +100,7 @@ class StateKeeper:
             loaded = await self._load(state.table)
             if current is not None and self._missing(state.table, loaded):
                 say("a generation with versions that cannot be loaded is refused", problems=self.problems)
+                self.changed.set()
                 return False
             gateway.table = LiveTable(state.table, loaded)
             say("routes are in force", generation=state.generation)

@@ -78,7 +78,19 @@ class Follower:
         now = self._until(look, tell, patience, f"rollout {id}")
         if now["phase"] == "aborted":
             raise NotAllowedNow(f"the rollout of {now['candidate']} was aborted: {now['reason']}")
+        self.gateways(self._api.get("/routes", limit=1)["items"][0]["generation"], tell=tell)
         return now
+
+    def gateways(self, generation: int, *, tell: Tell, patience: float = 30.0) -> None:
+        """Until every gateway that lives answers by a generation of routes, or a newer one."""
+
+        def look() -> tuple[Json, str, bool]:
+            heard = self._api.get("/gateway/workers")
+            there = sum(worker["generation"] >= generation for worker in heard)
+            step = f"{there} of {len(heard)} gateways answer by generation {generation}"
+            return {}, step, bool(heard) and there == len(heard)
+
+        self._until(look, tell, patience, f"the way of generation {generation} to the gateways")
 
     def _until(self, look: Callable[[], tuple[Json, str, bool]], tell: Tell, patience: float, what: str) -> Json:
         last, until = "", time.monotonic() + patience

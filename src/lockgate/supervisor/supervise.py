@@ -157,8 +157,12 @@ class Supervisor:
             for child in self._children
         ]
         beside = self._status.with_suffix(".new")
-        beside.write_text(json.dumps(lines), encoding="utf-8")
-        beside.replace(self._status)
+        try:
+            beside.write_text(json.dumps(lines), encoding="utf-8")
+            beside.replace(self._status)
+        except OSError as error:
+            # Looking after the children matters more than telling about them.
+            self._say(f"{self._status} cannot be written: {error.strerror}")
 
     @contextmanager
     def _woken_by_signals(self) -> Generator[None]:

@@ -50,7 +50,8 @@ def package_version(
     except PASSING:
         raise
     except LockgateError as error:
-        failed = replace(version, state=VersionState.FAILED, failure=_sentence(error), hint=error.hint)
+        hint = error.hint or "log the model again with mlflow.<flavor>.log_model, then submit that"
+        failed = replace(version, state=VersionState.FAILED, failure=_sentence(error), hint=hint)
         return _close(job, store, jobs, version, clock, lambda tx, why: _keep(tx, "version.failed", version, failed))
     ready = replace(
         version,
@@ -115,4 +116,6 @@ def _sentence(error: LockgateError) -> str:
     if isinstance(error, TooLarge):
         kind = "too large"
     problems = "; ".join(error.problems)
-    return ": ".join(part for part in (kind, error.message, problems) if part)
+    told = ": ".join(part for part in (kind, error.message, problems) if part)
+    # What a library says may have several lines; this stands in tables and on pages.
+    return " ".join(told.split())

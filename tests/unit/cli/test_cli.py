@@ -280,6 +280,7 @@ def test_approving_shows_the_report_that_is_signed(run: Run, api: SmallApi):
 
 def test_rolling_back_shows_who_answers_now(run: Run, api: SmallApi):
     api.on("POST", "/endpoints/thyroid.prod/rollback", (200, a_table()))
+    api.on("GET", "/gateway/workers", (200, [{"generation": a_table()["generation"]}]))
     said = run("rollback", "thyroid.prod", "--reason", "too many errors")
     assert "thyroid:2  live  100%" in said.out
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.base.errors import CorruptArtifact, NotFound, NotServable
 from lockgate.dataplane import oip
-from lockgate.dataplane.compiled import Answer, Compiled, load
+from lockgate.dataplane.compiled import Compiled, load
 from lockgate.dataplane.counting import BLOCK, Counting
 from lockgate.dataplane.plane import Ask, batches, predict
 from lockgate.dataplane.refusal import Refused
@@ -202,7 +202,4 @@ def test_an_endpoint_with_a_version_that_cannot_be_loaded_is_closed_rather_than_
 
 
 def test_buckets_are_what_they_were_so_that_nobody_moves_when_a_gateway_is_upgraded() -> None:
-    assert [bucket("thyroid.prod", key) for key in ("a", "b", "patient-7")] == [
-        bucket("thyroid.prod", key) for key in ("a", "b", "patient-7")
-    ]
-    assert isinstance(Answer(np.zeros((1, 1)), None).cut(0, 1).scores, np.ndarray)
+    assert [bucket("thyroid.prod", key) for key in ("a", "b", "patient-7")] == [8478, 4507, 6279]

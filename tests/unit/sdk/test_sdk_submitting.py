@@ -30,6 +30,8 @@ def api() -> Iterator[SmallApi]:
         made.on("GET", "/promotions/promo_1", (200, a_promotion(environment="dev", state="released", release="rel_1")))
         made.on("GET", "/releases/rel_1", (200, {"rollout": "roll_1"}))
         made.on("GET", "/rollouts/roll_1", (200, a_rollout()))
+        made.on("GET", "/routes", page({"id": "7", "generation": 7}))
+        made.on("GET", "/gateway/workers", (200, [{"generation": 6}]), (200, [{"generation": 7}]))
         yield made
 
 
@@ -66,7 +68,11 @@ def test_tables_are_uploaded_and_the_submission_names_them_by_content(api: Small
         "reason": "submitted",
     }
     assert told[0] == "uploading holdout data, 0.0 MB"
-    assert told[-1] == "thyroid:3 completed, all traffic: the last step is over"
+    assert told[-3:] == [
+        "thyroid:3 completed, all traffic: the last step is over",
+        "0 of 1 gateways answer by generation 7",
+        "1 of 1 gateways answer by generation 7",
+    ]
 
 
 def test_it_ends_with_the_package_when_no_environment_is_wanted(api: SmallApi, client: Client, config: Path):

@@ -130,4 +130,8 @@ def _line(error: MarkedYAMLError) -> int:
 
 
 def _broken(line: int, what: str) -> Invalid:
-    return Invalid("lockgate.yaml cannot be read", problems=(f"line {line}: {what}",))
+    return Invalid(
+        "lockgate.yaml cannot be read",
+        problems=(f"line {line}: {what}",),
+        hint="`lockgate init` writes one to start from",
+    )

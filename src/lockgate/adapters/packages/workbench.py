@@ -9,9 +9,10 @@ from typing import Any
 from lockgate.adapters.packages.build import build
 from lockgate.adapters.packages.files import Limits
 from lockgate.adapters.packages.judge import evaluate
+from lockgate.base.digest import canonical_json
 from lockgate.domain.gates.config import ModelConfig, Policy
 from lockgate.domain.gates.records import GateResult
-from lockgate.domain.registry.manifest import Manifest
+from lockgate.domain.registry.manifest import Manifest, to_plain
 from lockgate.ports import Blobs
 
 
@@ -29,7 +30,7 @@ class PackageWorkbench:
         self, folder: Path, data: Mapping[str, Path], config: ModelConfig, facts: Mapping[str, Any]
     ) -> Manifest:
         """Turn a logged model into a package whose files are all kept; raises as `build`."""
-        return build(
+        manifest = build(
             folder,
             data=data,
             config=config,
@@ -39,6 +40,9 @@ class PackageWorkbench:
             limits=self._limits,
             seed=self._seed,
         )
+        # Gateways find all other files from this one: its address is the package's digest.
+        self._blobs.put(canonical_json(to_plain(manifest)))
+        return manifest
 
     def evaluate(
         self, policy: Policy, candidate: Manifest, champion: Manifest | None, data: Mapping[str, Path]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class SegmentWriter:
         self._described: set[str] = set()
         self._pending: list[tuple[Schema, bytes]] = []
         self._retired: deque[_Open] = deque()
+        self._syncing = threading.Lock()
         self._dirty = False
         self._broken_until = 0.0
         #: Records written, and records given up because the disk did not take them.
@@ -93,7 +95,18 @@ class SegmentWriter:
         return self._dirty or bool(self._retired)
 
     def sync(self) -> None:
-        """Bring all to the disk and finish sealed segments. May run in another thread, one at a time."""
+        """Bring all to the disk and finish sealed segments. May run in other threads."""
+        # A worker that stops closes the log while a sync may still be under way.
+        with self._syncing:
+            self._sync()
+
+    def close(self) -> None:
+        """Write, sync and seal everything."""
+        self.flush()
+        self._retire()
+        self.sync()
+
+    def _sync(self) -> None:
         self._dirty = False
         current = self._current
         if current is not None and not self._synced(current.fd):
@@ -103,12 +116,6 @@ class SegmentWriter:
                 self._retire()
         while self._retired:
             self._finish(self._retired.popleft())
-
-    def close(self) -> None:
-        """Write, sync and seal everything."""
-        self.flush()
-        self._retire()
-        self.sync()
 
     def _write(self, pending: list[tuple[Schema, bytes]], now: float) -> None:
         current = self._current or self._begin(now)

@@ -168,6 +168,11 @@ def _plainly() -> Generator[None]:
         raise Unavailable(trouble[0], hint=trouble[1]) from error
     except PoolTimeout as error:
         raise Unavailable("too many changes wait for the database", hint="try again") from error
+    except OverflowError as error:
+        # SQLite's driver alone says it so; PostgreSQL has an error of its own for it.
+        if "SQLite" not in str(error):
+            raise
+        raise Invalid("a number is larger than can be kept", hint="send numbers of at most 64 bits") from error
     except UnicodeEncodeError as error:
         raise Invalid("a text holds characters that cannot be kept", hint="send valid Unicode") from error
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from lockgate.controlplane.api.declared import declarations, declared_router, needs
 from lockgate.controlplane.api.edge import BodyLimit, Edge
-from lockgate.controlplane.api.errors import Problem, handle_errors
+from lockgate.controlplane.api.errors import MEDIA_TYPE, Problem, handle_errors
 from lockgate.controlplane.api.routers import access, health, session
 from lockgate.controlplane.pages import SignedInOnly
 from lockgate.controlplane.parts import Parts
@@ -24,6 +24,8 @@ from lockgate.domain.access.records import Action
 API = "/api/v1"
 #: Where data sets are uploaded; larger bodies than elsewhere are taken here.
 UPLOADS = f"{API}/data"
+#: Where the description of the API keeps the shape of a problem.
+_PROBLEM = "#/components/schemas/Problem"
 
 _documentation = declared_router("", tag="documentation")
 
@@ -70,7 +72,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        responses={"default": {"model": Problem, "description": "What went wrong"}},
+        responses={
+            "default": {"description": "What went wrong", "content": {MEDIA_TYPE: {"schema": {"$ref": _PROBLEM}}}}
+        },
         middleware=[
             Middleware(Edge, hosts=parts.settings.allowed_hosts),
             Middleware(
@@ -111,7 +115,9 @@ def _describe_sign_in(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = plain()
             bearer = {"type": "http", "scheme": "bearer", "description": "a token, lg_..."}
-            schema.setdefault("components", {})["securitySchemes"] = {"token": bearer}
+            components = schema.setdefault("components", {})
+            components["securitySchemes"] = {"token": bearer}
+            components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
             schema["security"] = [{"token": []}]
         return plain()
 

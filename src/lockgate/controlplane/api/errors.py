@@ -42,6 +42,17 @@ STATUS: dict[str, int] = {
     "ledger_broken": 500,
 }
 
+#: What to do next, where whoever refuses knows nothing better.
+_USUAL_HINT: dict[str, str] = {
+    "not_found": "see how it is written; the lists show what there is",
+    "method_not_allowed": "/api/v1/openapi.json describes every route",
+    "conflict": "look at it again, then try again",
+    "exists": "take another name",
+    "not_allowed_now": "look at how it stands now",
+    "too_large": "LOCKGATE_MAX_BODY sets the limit; tables go to /api/v1/data, which takes more",
+    "invalid": "/api/v1/openapi.json describes what each route takes",
+}
+
 #: Codes for what the framework refuses before our own code is asked.
 _FRAMEWORK = {400: "invalid", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "invalid"}
 
@@ -68,7 +79,7 @@ def problem(
         status=status,
         detail=detail,
         code=code,
-        hint=hint,
+        hint=hint or _USUAL_HINT.get(code, ""),
         problems=list(problems),
     )
     return JSONResponse(content.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)

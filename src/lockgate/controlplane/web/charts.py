@@ -104,14 +104,14 @@ def bars(rows: Sequence[Mapping[str, Any]], lines: Sequence[Line], *, unit: str,
     )
 
 
-def curve(points: Sequence[tuple[float, float]], *, x: str, y: str) -> Component:
-    """A curve in the unit square, such as an ROC curve."""
+def curve(points: Sequence[tuple[float, float]], *, x: str, y: str, even: str) -> Component:
+    """A curve in the unit square, such as an ROC curve; ``even`` is what its diagonal means."""
     rows = [{"t": round(first, 3), "y": second, "even": first} for first, second in points]
     frame = _frame("number", legend=False)
     frame["xAxisProps"] = {"type": "number", "domain": [0, 1], "tickCount": 5}
     frame["yAxisProps"] = {"domain": [0, 1], "tickCount": 5, "width": 40}
     frame["tooltipProps"] = {"isAnimationActive": False}
-    lines = [Line(key="y", name=y, colour=ACCENT), Line(key="even", name="chance", colour=QUIET, dashed=True)]
+    lines = [Line(key="y", name=y, colour=ACCENT), Line(key="even", name=even, colour=QUIET, dashed=True)]
     return dmc.LineChart(
         data=_plain(rows),
         series=[line.series for line in lines],

@@ -12,10 +12,15 @@ import httpx
 from starlette.types import ASGIApp
 
 #: Headers of the browser's own request that the API needs to know who asks.
-PASSED_ON = ("cookie", "host", "authorization")
+PASSED_ON = ("cookie", "host", "authorization", "origin")
 
 #: Those headers, of the request under way.
 asking: ContextVar[Mapping[str, str]] = ContextVar("asking")
+
+
+def origin() -> str:
+    """The address under which the browser knows the platform."""
+    return asking.get().get("origin") or f"http://{asking.get().get('host', 'localhost')}"
 
 
 class Problem(Exception):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 from lockgate.base.verdict import Verdict
+from lockgate.domain.monitoring import special
 from lockgate.domain.monitoring.components import (
     DEGREES,
     MISSING,

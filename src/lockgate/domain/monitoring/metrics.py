@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from lockgate.domain.monitoring import special
 from lockgate.domain.monitoring.components import Floats
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes
 from lockgate.domain.monitoring.shares import wilson

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import exp, log, sqrt
 
 import numpy as np
-from scipy import special
+
+from lockgate.domain.monitoring import special
 
 #: Counts with a wider range than this are compared by the normal law, which is exact enough there.
 _MOST_EXACT = 20_000

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
+from lockgate.domain.monitoring import special
 from lockgate.domain.monitoring.components import DEGREES, Floats, block_starts
 from lockgate.domain.monitoring.feature import Feature
 

@@ -1,7 +1,8 @@
-"""What gateways take and send. Not for people."""
+"""What gateways take and send, and what is known of them."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from lockgate.base.errors import Invalid
 from lockgate.controlplane.api.declared import AccessTo, declared_router, needs
 from lockgate.domain.access.records import Action
 from lockgate.domain.registry.manifest import to_plain
+from lockgate.edge_ports import Heartbeat
 from lockgate.ports import ProfileRow
 from lockgate.workflows.read_gateway_state import GatewayState, read_gateway_state
 
@@ -21,6 +23,20 @@ router = declared_router("/gateway", tag="gateway")
 
 #: Longest time between two looks, in seconds: another replica's change rings no bell here.
 _LOOK_AGAIN = 0.5
+#: A gateway that was not heard of for so long is taken for gone; it tells of itself every five seconds.
+_LATELY = timedelta(seconds=15)
+
+
+class LogIn(BaseModel):
+    """How a gateway's prediction log does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    #: Records since the gateway's start.
+    written: int = Field(ge=0)
+    dropped: int = Field(ge=0)
+    #: Why it cannot write just now; empty when it can.
+    trouble: str = Field(default="", max_length=1000)
 
 
 class HeartbeatIn(BaseModel):
@@ -30,9 +46,12 @@ class HeartbeatIn(BaseModel):
 
     worker: str = Field(max_length=100)
     boot: str = Field(max_length=100)
-    generation: int = Field(ge=0)
+    #: -1 before there is one.
+    generation: int = Field(ge=-1)
     pid: int = Field(ge=0)
-    counters: dict[str, float] = Field(default={}, max_length=100)
+    #: Package -> why it cannot be loaded.
+    problems: dict[str, str] = Field(default={}, max_length=1000)
+    log: LogIn = LogIn(written=0, dropped=0)
 
 
 class _Push(msgspec.Struct):
@@ -78,7 +97,26 @@ async def profiles(request: Request, access: AccessTo) -> None:
 @needs(Action.SERVE)
 def heartbeat(body: HeartbeatIn, access: AccessTo) -> None:
     """Note that a gateway lives and what it serves."""
-    access.parts.gateways.note(body.worker, body.boot, body.generation, body.pid, body.counters)
+    access.parts.gateways.note(
+        Heartbeat(
+            worker=body.worker,
+            boot=body.boot,
+            generation=body.generation,
+            pid=body.pid,
+            problems=body.problems,
+            logged=body.log.written,
+            dropped=body.log.dropped,
+            trouble=body.log.trouble,
+            seen_at=access.parts.clock.now(),
+        )
+    )
+
+
+@router.get("/workers")
+@needs(Action.VIEW)
+def workers(access: AccessTo) -> list[Heartbeat]:
+    """The gateways that were heard of lately, and the generation that each answers by."""
+    return access.parts.gateways.alive(access.parts.clock.now() - _LATELY)
 
 
 def _plain(found: GatewayState) -> dict[str, Any]:

@@ -140,6 +140,7 @@ def cancel_job(job: str, access: AccessTo) -> JobView:
     access.require()
     parts = access.parts
     with parts.store.begin(access.why("cancelled")) as tx:
+        before = parts.board.get(job)
         view = parts.board.cancel(tx, job)
         told = {
             "id": view.id,
@@ -147,6 +148,11 @@ def cancel_job(job: str, access: AccessTo) -> JobView:
             "payload": view.payload,
             "error": f"cancelled by {access.caller.principal}",
         }
-        tx.record("job.cancelled", f"job/{view.id}", after=told)
+        tx.record(
+            "job.cancelled",
+            f"job/{view.id}",
+            before={"id": view.id, "state": before.state.value},
+            after={**told, "state": view.state.value},
+        )
         tx.emit("job.dead", told)
         return view

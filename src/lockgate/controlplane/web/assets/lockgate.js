@@ -40,6 +40,13 @@ window.dash_clientside = window.dash_clientside || {};
     if (Object.keys(fresh).length) window.dash_clientside.set_props(after.props.id, fresh);
   }
 
+  // Nobody looks at a hidden tab, so nothing is asked for it; coming back shows what is true now.
+  document.addEventListener("visibilitychange", () => {
+    if (!shown || !shown.live) return;
+    window.dash_clientside.set_props("tick", { disabled: document.hidden });
+    if (!document.hidden) window.dash_clientside.set_props("done", { data: String(Date.now()) });
+  });
+
   window.dash_clientside.lockgate = {
     apply(fresh) {
       const nothing = window.dash_clientside.no_update;

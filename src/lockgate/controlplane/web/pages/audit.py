@@ -24,7 +24,7 @@ _PAGES = {
 async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
     """The page."""
     asked = {name: place.asked[name] for name in ("after", "actor", "action", "subject") if name in place.asked}
-    page = await rest.get("/audit/entries", limit=50, **asked)
+    page = await rest.get("/audit/entries", limit=30, **asked)
     verify = link("Verify the ledger", place.but(verify="1"), className="act")
     body: list[Node] = [headline("Ledger", html.Span("every change, newest first", className="hint"), verify)]
     proving = place.asked.get("verify") == "1"
@@ -67,7 +67,11 @@ def _entries(entries: list[dict[str, Any]], place: Place) -> Component:
                 html.Span(f"{entry['seq']:,}", className="hint"),
                 when(entry["at"]),
                 link(entry["actor"], place.but(actor=entry["actor"], after="", verify="")),
-                link(chip(words.plain(entry["action"])), place.but(action=entry["action"], after="", verify="")),
+                link(
+                    words.plain(entry["action"]),
+                    place.but(action=entry["action"], after="", verify=""),
+                    className="chip",
+                ),
                 _subject(entry["subject"]),
                 html.Span(entry["reason"], className="sentence"),
                 html.Code(words.short(entry["hash"]), title=entry["hash"]),

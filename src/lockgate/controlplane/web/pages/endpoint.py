@@ -73,7 +73,7 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
     ]
     if feature:
         body.append(distribution(picture, feature, place))
-    body.append(_quality(monitoring["quality"]))
+    body.append(_quality(monitoring["quality"], name))
     return Shown(title=name, body=body)
 
 
@@ -226,7 +226,7 @@ def _floor(text: str) -> int:
     return int(at.replace(second=0, microsecond=0).timestamp() * 1000)
 
 
-def _quality(quality: dict[str, Any] | None) -> Component:
+def _quality(quality: dict[str, Any] | None, endpoint: str) -> Component:
     title = "Quality on labels"
     if quality is None or not quality["rows"]:
         return card(
@@ -234,7 +234,7 @@ def _quality(quality: dict[str, Any] | None) -> Component:
             empty(
                 "No labels in this time",
                 "Bring the truth by prediction id whenever it is known; quality follows by itself:",
-                "lockgate label ENDPOINT labels.csv",
+                f"lockgate label {endpoint} --file labels.csv",
             ),
         )
     limit = _limit(quality)

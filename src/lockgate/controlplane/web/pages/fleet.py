@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 from lockgate.controlplane.web import charts, words
 from lockgate.controlplane.web.pieces import Node, Shown, badge, banner, chip, empty, headline, link, tone, when
 from lockgate.controlplane.web.places import Place, to
-from lockgate.controlplane.web.rest import Rest
+from lockgate.controlplane.web.rest import Rest, origin
 
 _WORDS = {"good": "healthy", "watch": "watch", "bad": "needs you", "quiet": "quiet", "empty": "empty"}
 #: Who needs somebody comes first.
@@ -26,7 +26,10 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
     if not models:
         body = empty(
             "No model yet",
-            "Log a model with the ordinary mlflow client, write a lockgate.yaml beside it, and submit the run:",
+            "Log a model with the ordinary mlflow client, write a lockgate.yaml beside it, and submit the run. "
+            "Or let lockgate demo tell the whole story first.",
+            f"export MLFLOW_TRACKING_URI={origin()}/mlflow MLFLOW_TRACKING_TOKEN=lg_...",
+            "python train.py",
             "lockgate submit --run RUN_ID",
         )
         return Shown(title="Fleet", body=[top, body])

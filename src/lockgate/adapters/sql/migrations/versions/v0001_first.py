@@ -236,10 +236,7 @@ def _edge() -> None:
     op.create_table(
         "gateways",
         _column("worker", "text"),
-        _column("boot", "text"),
-        _column("generation", "int"),
-        sa.Column("pid", sa.Integer, nullable=False),
-        _column("counters", "text"),
+        _column("told", "text"),
         _column("seen_at", "time"),
         sa.PrimaryKeyConstraint("worker", name="pk_gateways"),
     )

@@ -1,0 +1,225 @@
+"""Each route that changes something leaves who, why, before and after in the ledger; the denied change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from lockgate.controlplane.api.app import OWN, create_app
+from lockgate.controlplane.api.declared import declarations
+from lockgate.controlplane.main import ROUTERS
+from lockgate.domain.access.records import RoleName
+from lockgate.domain.audit.ledger import Entry
+from lockgate.domain.gates.records import Promotion, PromotionState
+from lockgate.domain.incidents.records import Incident
+from lockgate.domain.rollout.records import Rollout
+from tests.control import Control, control_in, served
+from tests.programs.history import tell
+
+API = "/api/v1"
+#: Signing in and out is the browser's own cookie; data are kept by their content and belong to nothing until a
+#: submission names them; and what gateways report are measurements.
+NO_CHANGES = {
+    ("POST", "/session"),
+    ("DELETE", "/session"),
+    ("POST", "/data"),
+    ("POST", "/gateway/profiles"),
+    ("POST", "/gateway/heartbeat"),
+}
+CONFIG = """
+model: new-one
+owner: endocrine-team
+risk: low
+data: {holdout: holdout.parquet, label: diagnosis}
+gates:
+  - quality: {metric: roc_auc, at_least: 0.8}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One request that changes something."""
+
+    route: tuple[str, str]
+    #: Values of the path's parameters.
+    at: dict[str, str] = field(default_factory=dict[str, str])
+    body: Any = None
+    #: What the ledger calls it.
+    action: str
+    #: Whether it makes something new, so that nothing was before.
+    makes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A control plane with a past."""
+
+    url: str
+    control: Control
+    admin: str
+    #: Everybody who may look and no more.
+    viewer: str
+    changes: list[Change]
+
+    def ask(self, change: Change, token: str) -> httpx.Response:
+        method, path = change.route
+        for name, value in change.at.items():
+            path = path.replace(f"{{{name}}}", value)
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.request(method, self.url + API + path, json=change.body, headers=headers, timeout=30)
+
+    def entries(self, after: int = 0) -> list[Entry]:
+        return self.control.parts.ledger.entries(after=after, limit=10_000)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+    home = tmp_path_factory.mktemp("home")
+    told = tell(home, datetime.now(UTC))
+    for number in (2, 3):
+        version = told.version(number)
+        if number == 2:
+            for environment in ("dev", "test", "prod"):
+                told.promote(version, environment)
+    control = control_in(home)
+    admin, viewer = control.token("root", RoleName.ADMIN), control.token("vic", RoleName.VIEWER)
+    app = create_app(control.parts, ROUTERS)
+    with served(app) as url:
+        yield Place(url=url, control=control, admin=admin, viewer=viewer, changes=_changes(control))
+
+
+def _changes(control: Control) -> list[Change]:
+    """One change for each route, in an order in which each is allowed."""
+    with control.parts.store.reading() as tx:
+        rollout = next(known.id for known in tx.find(Rollout, order="-created_at") if known.finished_at is None)
+        incident = tx.find(Incident)[0].id
+        first, second = tx.find(Promotion, environment="prod", state=PromotionState.AWAITING_APPROVAL, limit=2)
+    digest = control.parts.blobs.put(b"rows")
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    submission = {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": {"holdout": digest}}
+    label = {"prediction_id": "0" * 26, "value": "1"}
+    why = {"reason": "because"}
+    return [
+        Change(route=("POST", "/people"), body={"name": "max", "roles": ["viewer"]}, action="principal.added", makes=True),
+        Change(
+            route=("POST", "/tokens"),
+            body={"principal": "max", "purpose": "a notebook", "expires_at": soon},
+            action="token.issued",
+            makes=True,
+        ),
+        Change(route=("DELETE", "/tokens/{token}"), at={"token": ""}, action="token.revoked"),
+        Change(route=("POST", "/submissions"), body=submission, action="version.submitted", makes=True),
+        Change(route=("POST", "/jobs/{job}/cancel"), at={"job": ""}, body={}, action="job.cancelled"),
+        Change(
+            route=("POST", "/promotions"),
+            body={"model": "readmission-risk", "version": 3, "environment": "dev", **why},
+            action="promotion.requested",
+            makes=True,
+        ),
+        Change(
+            route=("POST", "/promotions/{promotion}/approve"),
+            at={"promotion": first.id},
+            body={"report": first.report, **why},
+            action="promotion.approved",
+        ),
+        Change(
+            route=("POST", "/promotions/{promotion}/reject"),
+            at={"promotion": second.id},
+            body=why,
+            action="promotion.rejected",
+        ),
+        Change(route=("POST", "/rollouts/{rollout}/pause"), at={"rollout": rollout}, body=why, action="rollout.paused"),
+        Change(
+            route=("POST", "/rollouts/{rollout}/continue"),
+            at={"rollout": rollout},
+            body=why,
+            action="rollout.continued",
+        ),
+        Change(
+            route=("POST", "/rollouts/{rollout}/abort"), at={"rollout": rollout}, body=why, action="rollout.aborted"
+        ),
+        Change(
+            route=("POST", "/endpoints/{endpoint}/rollback"),
+            at={"endpoint": "sepsis-alert.prod"},
+            body=why,
+            action="endpoint.rolled_back",
+        ),
+        Change(
+            route=("POST", "/endpoints/{endpoint}/labels"),
+            at={"endpoint": "sepsis-alert.prod"},
+            body={"labels": [label]},
+            action="labels.added",
+            makes=True,
+        ),
+        Change(
+            route=("POST", "/incidents/{incident}/acknowledge"),
+            at={"incident": incident},
+            body=why,
+            action="incident.acknowledged",
+        ),
+        Change(
+            route=("POST", "/incidents/{incident}/notes"),
+            at={"incident": incident},
+            body={"note": "looking"},
+            action="incident.noted",
+        ),
+        Change(
+            route=("POST", "/incidents/{incident}/resolve"),
+            at={"incident": incident},
+            body=why,
+            action="incident.resolved",
+        ),
+    ]
+
+
+def test_every_route_that_changes_something_is_tried_here(place: Place) -> None:
+    declared = declarations((*OWN, *ROUTERS), "")
+    changing = {route for route in declared if route[0] not in ("GET", "HEAD", "OPTIONS")}
+    assert {change.route for change in place.changes} | NO_CHANGES == changing
+
+
+def test_each_change_leaves_who_why_before_and_after(place: Place) -> None:
+    made: dict[str, str] = {}
+    for change in place.changes:
+        for name in change.at:
+            change.at[name] = change.at[name] or made[name]
+        ours = place.entries()
+        head, verified = ours[-1].seq, len(ours)
+        denied = place.ask(change, place.viewer)
+        assert denied.status_code == 403, (change, denied.text)
+        assert denied.json()["hint"], change
+        assert len(place.entries()) == verified, f"{change.route} was denied, and changed something"
+
+        done = place.ask(change, place.admin)
+        assert done.is_success, (change, done.text)
+        answer: dict[str, Any] = done.json()
+        made |= {"token": answer.get("id", ""), "job": answer.get("job", "")}
+        new = place.entries(after=head)
+        entry = next((each for each in new if each.action == change.action), None)
+        assert entry is not None, (change.route, [each.action for each in new])
+        assert entry.actor == "root"
+        assert entry.reason
+        assert entry.after, change.route
+        assert change.makes or entry.before, change.route
+        assert entry.before != entry.after
+        for each in new:
+            assert each.actor in ("root", "lockgate"), each
+            assert each.reason, each
+            assert each.before or each.after, each
+    assert place.control.parts.ledger.verify()[0] == len(place.entries())
+
+
+def test_a_refused_change_leaves_nothing(place: Place) -> None:
+    before = place.entries()
+    for change in place.changes:
+        at = {name: "nothing" if name != "endpoint" else "nothing.prod" for name in change.at}
+        again = Change(route=change.route, at=at, body={"wrong": True}, action="")
+        refused = place.ask(again, place.admin)
+        assert refused.status_code in (404, 422), (change.route, refused.text)
+        assert refused.json()["hint"], refused.text
+    assert place.entries() == before
