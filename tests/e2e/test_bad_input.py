@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ def live(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Genera
     config = biopsy.prepare(folder, NAME)
     version = platform.mlflow(platform.admin_token, "log", NAME, "1.0")["version"]
     headers = {"authorization": f"Bearer {platform.admin_token}"}
-    tracking = Tracking(platform)
     with (
+        closing(Tracking(platform)) as tracking,
         platform.client() as client,
         httpx.Client(base_url=platform.url + API, headers=headers, timeout=60) as api,
         httpx.Client(base_url=platform.gateway, headers=headers, timeout=60) as gateway,
@@ -102,7 +102,6 @@ def live(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Genera
             api=api,
             gateway=gateway,
         )
-    tracking.close()
 
 
 @contextmanager

@@ -166,12 +166,18 @@ def _act(tx: Transaction, endpoint: Endpoint, incident: Incident, alerts: Sequen
         )
         tx.record("incident.mitigated", after, before=incident, after=after)
         return True
-    if isinstance(decision, Page) and not any(event.sentence == decision.reason for event in incident.timeline):
+    if isinstance(decision, Page) and _is_news(incident, why):
         event = TimelineEvent(at=why.at, kind="page", sentence=decision.reason, by=_ACTOR)
         after = tx.save(replace(incident, timeline=(*incident.timeline, event)))
         tx.record("incident.paged", after, before=incident, after=after)
         tx.emit("incident.paged", {"incident": incident.id, "endpoint": endpoint.id, "sentence": decision.reason})
     return False
+
+
+def _is_news(incident: Incident, why: Why) -> bool:
+    """Whether nobody was called yet, or something broke since; figures that move are no reason to call again."""
+    paged = any(event.kind == "page" for event in incident.timeline)
+    return not paged or any(event.kind == "alert" and event.at == why.at for event in incident.timeline)
 
 
 def _pause_for_drift(tx: Transaction, endpoint: Endpoint, alerts: Sequence[Alert], why: Why) -> None:
