@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import secrets
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 # A part is imported by the function that makes it: a job worker shall not wait for the control plane's libraries.
 
+log = structlog.get_logger("lockgate.loops")
+
 Handler = Callable[[Job, Callable[[str], None]], dict[str, Any]]
 
 
@@ -46,11 +50,21 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),
     )
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # One line a request says nothing that metrics do not, and drowns what matters.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error, where a full disk loses a line and ends nothing."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return len(text)
 
 
 def chance(count: int) -> bytes:
@@ -236,13 +250,15 @@ def _loops(settings: Settings, parts: Parts) -> list[Loop]:
         if changed:
             parts.news.ring()
 
+    def watch() -> None:
+        seen = watch_endpoints(parts.store, finder, parts.ids, parts.clock)
+        ring_after(seen.rolled_back)
+        for endpoint, trouble in seen.unseen.items():
+            log.error("endpoint.unseen", endpoint=endpoint, trouble=trouble)
+
     return [
         Loop(name="rollouts", every=0.5, step=lambda: ring_after(advance_rollouts(parts.store, counts, parts.clock))),
-        Loop(
-            name="watch",
-            every=2.0,
-            step=lambda: ring_after(watch_endpoints(parts.store, finder, parts.ids, parts.clock)),
-        ),
+        Loop(name="watch", every=2.0, step=watch),
         Loop(name="outbox", every=0.5, step=lambda: deliver_outbox(parts.outbox, receivers)),
     ]
 

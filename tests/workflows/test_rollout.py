@@ -138,3 +138,13 @@ def test_a_generation_once_published_is_never_changed(world: World) -> None:
     table = world.table
     world.completed(2)
     assert world.get(type(table), table.id) == replace(table)
+
+
+def test_counts_that_cannot_be_read_hold_the_rollout_and_nothing_else(world: World) -> None:
+    world.live(1)
+    new = world.live(2)
+    world.unreadable_counts(new, role="shadow")
+    world.advance(minutes=2)
+    rollout = world.all(Rollout)[-1]
+    assert rollout.phase is Phase.HOLDING
+    assert "cannot be read" in rollout.reason

@@ -6,6 +6,7 @@ from lockgate.domain.alerting.records import Alert, AlertState, SignalKind
 from lockgate.domain.incidents.records import Incident, IncidentState
 from lockgate.domain.rollout.records import Rollout
 from lockgate.workflows.handle_incident import acknowledge_incident, note_incident, resolve_incident
+from lockgate.workflows.watch_endpoint import watch_endpoints
 from tests.workflows.world import World
 
 
@@ -127,3 +128,11 @@ def test_people_take_note_and_close_an_incident(world: World) -> None:
     (closed,) = world.all(Incident)
     assert closed.state is IncidentState.RESOLVED
     assert [event.kind for event in closed.timeline][-2:] == ["note", "resolved"]
+
+
+def test_an_endpoint_whose_counts_cannot_be_read_is_told_and_holds_up_no_other(world: World) -> None:
+    only = world.live(1)
+    world.unreadable_counts(only)
+    seen = watch_endpoints(world.store, world.finder, world.ids, world.clock)
+    assert list(seen.unseen) == ["thyroid.prod"]
+    assert seen.rolled_back == 0

@@ -230,6 +230,20 @@ class World:
         )
         self.profiles.add("a-gateway", self._seq, [row])
 
+    def unreadable_counts(self, version: Version, *, role: str = "live") -> None:
+        """Counts of this minute on a baseline that is not the version's."""
+        rng = np.random.default_rng(9)
+        other = build({"tsh": rng.normal(0, 1, 50), "age": rng.normal(0, 1, 50)}, _SIGNATURE)
+        self._seq += 1
+        row = ProfileRow(
+            minute=minute_of(self.clock.now()),
+            endpoint="thyroid.prod",
+            version=version.id,
+            role=role,
+            data=Profile.empty(other).encode(),
+        )
+        self.profiles.add("a-gateway", self._seq, [row])
+
     def labelled(self, version: Version, rows: int, *, good: bool) -> None:
         """Labels of predictions of this minute, ranked well by their scores, or not at all."""
         truth = self._rng.integers(0, 2, rows)
@@ -258,7 +272,7 @@ class World:
         advance_rollouts(self.store, self.counts, self.clock)
 
     def watch(self) -> int:
-        return watch_endpoints(self.store, self.finder, self.ids, self.clock)
+        return watch_endpoints(self.store, self.finder, self.ids, self.clock).rolled_back
 
     def get(self, kind: type[Any], id: str) -> Any:
         with self.store.reading() as tx:

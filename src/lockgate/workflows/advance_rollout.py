@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockgate.base.clock import Clock
+from lockgate.base.errors import CorruptArtifact, Invalid, NotFound
 from lockgate.base.verdict import Verdict
 from lockgate.base.window import minute_of
 from lockgate.domain.gates.records import Endpoint
@@ -31,7 +32,12 @@ def advance_rollouts(store: Store, counts: Counts, clock: Clock) -> int:
 
 def _advance(store: Store, counts: Counts, clock: Clock, rollout: Rollout) -> bool:
     now = clock.now()
-    judgements = _judge(store, counts, rollout, minute_of(now))
+    try:
+        judgements = _judge(store, counts, rollout, minute_of(now))
+    except (Invalid, CorruptArtifact, NotFound) as error:
+        # What cannot be read is unknown: it holds this rollout, and no other.
+        sentence = f"the counts cannot be read: {error.message}"
+        judgements = (Judgement(name="counts", verdict=Verdict.UNKNOWN, sentence=sentence),)
     move = next_move(rollout, judgements, now)
     if isinstance(move, Hold) and not _tells_more(rollout, judgements):
         return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.base.errors import LockgateError
+from lockgate.base.errors import LockgateError, NotFound
 from lockgate.domain.registry.records import Version
 from lockgate.ports import ModelSource, Outbox, Store
 
@@ -44,6 +45,8 @@ def alias_receiver(store: Store, source: ModelSource) -> Receiver:
             version = tx.get(Version, payload["version"])
         number = version.source.get("version")
         if version.registered_model and number:
-            source.set_alias(version.registered_model, payload["environment"], number)
+            # Somebody may have cleared it away in MLflow; an alias to nothing is not worth trying for ever.
+            with contextlib.suppress(NotFound):
+                source.set_alias(version.registered_model, payload["environment"], number)
 
     return receive

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lockgate.base.clock import Clock
+from lockgate.base.errors import CorruptArtifact, Invalid, NotFound
 from lockgate.base.ids import Ids
 from lockgate.domain.alerting.records import Alert, AlertState, Signal, SignalKind
 from lockgate.domain.alerting.rules import closed_if_quiet, fold
@@ -24,11 +25,26 @@ _REFRESH_SECONDS = 60.0
 _OPEN = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED, IncidentState.MITIGATED)
 
 
-def watch_endpoints(store: Store, finder: SignalFinder, ids: Ids, clock: Clock) -> int:
-    """Look at every live endpoint once; gives how many were rolled back."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """What one look at everything came to."""
+
+    rolled_back: int
+    #: Endpoint -> why nothing could be said of it.
+    unseen: dict[str, str]
+
+
+def watch_endpoints(store: Store, finder: SignalFinder, ids: Ids, clock: Clock) -> Watched:
+    """Look at every live endpoint once. One whose counts cannot be read holds up no other."""
     with store.reading() as tx:
         endpoints = [endpoint for endpoint in tx.find(Endpoint, limit=100_000) if endpoint.stable]
-    return sum(_watch(store, finder, ids, clock, endpoint) for endpoint in endpoints)
+    rolled_back, unseen = 0, dict[str, str]()
+    for endpoint in endpoints:
+        try:
+            rolled_back += _watch(store, finder, ids, clock, endpoint)
+        except (Invalid, CorruptArtifact, NotFound) as error:
+            unseen[endpoint.id] = error.message
+    return Watched(rolled_back=rolled_back, unseen=unseen)
 
 
 def _watch(store: Store, finder: SignalFinder, ids: Ids, clock: Clock, endpoint: Endpoint) -> bool:
