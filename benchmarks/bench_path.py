@@ -35,25 +35,39 @@ def main() -> None:
         if parts != ["startup"]:
             say("training the model")
             model.prepare(files)
-        if "startup" in parts:
-            found["startup"] = startup.measure(rounds=asked.rounds, workers=workers)
-        if "rollback" in parts:
-            found["rollback"] = rollback.measure(files, rounds=asked.rounds, workers=workers)
-        if "serving" in parts:
-            found["serving"] = serving.measure(
-                files, rounds=asked.rounds, seconds=asked.seconds, beside=not asked.alone
-            )
+        try:
+            if "startup" in parts:
+                found["startup"] = startup.measure(rounds=asked.rounds, workers=workers)
+            if "rollback" in parts:
+                found["rollback"] = rollback.measure(files, rounds=asked.rounds, workers=workers)
+            if "serving" in parts:
+                found["serving"] = serving.measure(
+                    files,
+                    rounds=asked.rounds,
+                    seconds=asked.seconds,
+                    beside=not asked.alone,
+                    connections=asked.connections,
+                )
+        finally:
+            _keep(found)
+
+
+def _keep(found: dict[str, Any]) -> None:
+    """Write down what there is: also what was measured before something went wrong."""
     found["machine"]["load_after"] = os.getloadavg()
     RESULTS.mkdir(exist_ok=True)
     place = RESULTS / f"path-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     place.write_text(json.dumps(found, indent=1))
-    console.print(f"\nload at the end {found['machine']['load_after']}; all figures: {place}", soft_wrap=True)
+    console.print(f"\nall figures: {place}", soft_wrap=True)
 
 
 def _arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_path", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times everything is measured (3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of load on each server in each round (5)")
+    parser.add_argument(
+        "--connections", type=int, nargs="+", default=list(serving.CONNECTIONS), help="to ask servers on (1 16 64)"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure; all when none is named")
     parser.add_argument("--alone", action="store_true", help="do not install and measure the other servers")
     return parser.parse_args()

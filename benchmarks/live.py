@@ -19,6 +19,8 @@ from benchmarks.running import Platform
 from lockgate.sdk.submitting import source_of, submit_model
 
 _PATIENCE = 120.0
+#: The step that counts.
+ANSWERED = "packaged, gated, released: first answer in dev"
 
 
 @contextmanager
@@ -44,25 +46,20 @@ def live_platform(files: Path, *, workers: int) -> Generator[Platform]:
 
 
 def submit(platform: Platform, files: Path, registered: str) -> dict[str, float]:
-    """Submit a registered version by the SDK, ask dev all the while; seconds to each step and to the first answer.
+    """Submit a registered version by the SDK, ask dev all the while; seconds until it was taken, and to the answer.
 
     Raises:
         RuntimeError: the version did not become live, or never answered.
     """
-    steps: dict[str, float] = {}
     began = time.monotonic()
-
-    def tell(text: str) -> None:
-        steps.setdefault(text.partition(" taken as ")[0], time.monotonic() - began)
-
     with platform.client() as client:
         submitted = submit_model(
-            client, files / "lockgate.yaml", source_of(model=f"{model.NAME}/{registered}"), wait=False, tell=tell
+            client, files / "lockgate.yaml", source_of(model=f"{model.NAME}/{registered}"), wait=False, tell=_nobody
         )
         number = str(submitted.version["number"])
-        steps["accepted"] = time.monotonic() - began
+        steps = {"tables uploaded, submission taken": time.monotonic() - began}
         first_answer(platform, files, number)
-        steps["first answer"] = time.monotonic() - began
+        steps[ANSWERED] = time.monotonic() - began
         # The reconciler closes the rollout a moment later; whoever comes next finds it done.
         give_up = time.monotonic() + _PATIENCE
         while client.endpoint(f"{model.NAME}.dev")["stable"] != submitted.version["id"]:
@@ -70,6 +67,10 @@ def submit(platform: Platform, files: Path, registered: str) -> dict[str, float]
                 raise RuntimeError(f"{submitted.version['id']} did not become live in dev")
             time.sleep(0.05)
     return steps
+
+
+def _nobody(text: str) -> None:
+    """Nobody looks on."""
 
 
 def first_answer(platform: Platform, files: Path, number: str) -> None:

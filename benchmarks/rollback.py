@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from benchmarks import model
 from benchmarks.figures import say, show, spread
-from benchmarks.live import fresh_platform, submit
+from benchmarks.live import ANSWERED, fresh_platform, submit
 from benchmarks.peers import oip_body
 from benchmarks.running import HOST, Platform
 from benchmarks.surroundings import NOISE, Watch, plain_environment
@@ -32,7 +32,7 @@ def measure(files: Path, *, rounds: int, workers: int) -> dict[str, Any]:
             seed = model.SEEDS[number % 2]
             registered = model.log(platform.url, platform.token, seed)
             submits.append(submit(platform, files, registered))
-            say(f"submission {number + 1}: first answer in dev after {submits[-1]['first answer']:.2f} s")
+            say(f"submission {number + 1}: first answer in dev after {submits[-1][ANSWERED]:.2f} s")
         bad, good = f"{model.NAME}:{max(2, rounds)}", f"{model.NAME}:{max(2, rounds) - 1}"
         for number in range(rounds):
             for way in ("command", "SDK"):
@@ -53,7 +53,7 @@ def _trial(platform: Platform, files: Path, way: str, bad: str, good: str) -> di
             time.sleep(_BEFORE)
             began = time.monotonic()
             if way == "command":
-                _command(platform)
+                _command(platform, good)
             else:
                 client.rollback(ENDPOINT, reason="measured", to=good)
             returned = time.monotonic() - began
@@ -103,8 +103,8 @@ def _callers(platform: Platform, files: Path) -> Generator[list[tuple[float, flo
     told += [cast(tuple[float, float, int, str], tuple(each)) for each in json.loads(said)]
 
 
-def _command(platform: Platform) -> None:
-    words = ("rollback", ENDPOINT, "--reason", "measured")
+def _command(platform: Platform, to: str) -> None:
+    words = ("rollback", ENDPOINT, "--to", to, "--reason", "measured")
     env = {**plain_environment(), "LOCKGATE_URL": platform.url, "LOCKGATE_TOKEN": platform.token}
     done = subprocess.run(
         (sys.executable, "-m", "lockgate.cli.main", *words), env=env, capture_output=True, text=True, check=False
@@ -114,8 +114,7 @@ def _command(platform: Platform) -> None:
 
 
 def _show(submits: list[dict[str, float]], trials: list[dict[str, Any]], workers: int) -> None:
-    steps = list(dict.fromkeys(step for submitted in submits for step in submitted))
-    rows = [[step, spread([submitted[step] for submitted in submits if step in submitted], "s", 2)] for step in steps]
+    rows = [[step, spread([submitted[step] for submitted in submits], "s", 2)] for step in submits[0]]
     show(f"From lockgate.submit to the first answer in dev, {len(submits)} times", ("after", "seconds"), rows)
     rows = []
     for way in ("command", "SDK"):

@@ -56,7 +56,9 @@ class Server:
     all: Sequence[int]
 
 
-def measure(files: Path, *, rounds: int, seconds: float, beside: bool) -> dict[str, Any]:
+def measure(
+    files: Path, *, rounds: int, seconds: float, beside: bool, connections: Sequence[int] = CONNECTIONS
+) -> dict[str, Any]:
     """Measure Lockgate with one gateway and with two, and with ``beside`` the peers; prints and gives the figures."""
     known = json.loads((files / "rows.json").read_text())
     cells: list[Cell] = []
@@ -72,9 +74,9 @@ def measure(files: Path, *, rounds: int, seconds: float, beside: bool) -> dict[s
             stack.callback(peer.stop)
             servers.append(_peer(peer, known))
         for number in range(rounds):
-            for connections in CONNECTIONS:
+            for count in connections:
                 for server in servers:
-                    cells.append(_cell(server, servers, connections, number, seconds))
+                    cells.append(_cell(server, servers, count, number, seconds))
         for server in servers:
             if server.name.startswith("Lockgate"):
                 checks[server.name] = _watched(server)
@@ -146,7 +148,7 @@ def _watched(server: Server) -> dict[str, float]:
 
 
 def _show(cells: Sequence[Cell], rounds: int) -> None:
-    for connections in CONNECTIONS:
+    for connections in dict.fromkeys(cell.connections for cell in cells):
         here = [cell for cell in cells if cell.connections == connections]
         base = {cell.round: cell for cell in here if cell.server == BASE}
         rows: list[list[str]] = []
@@ -176,5 +178,5 @@ def _show(cells: Sequence[Cell], rounds: int) -> None:
             "errors",
             "noisy",
         )
-        note = _NOTE if connections == CONNECTIONS[-1] else ""
+        note = _NOTE if connections == cells[-1].connections else ""
         show(title, columns, rows, note=note)

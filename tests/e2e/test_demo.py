@@ -61,6 +61,20 @@ def test_the_demo_tells_its_story_to_the_end_and_loses_no_request(home: Path) ->
     assert answers[-1][1] == "1", "the champion answers at the end"
 
 
+def test_a_story_that_breaks_off_says_why_and_fails(home: Path) -> None:
+    (home / "blobs").write_text("in the way")
+    told = subprocess.run(
+        [sys.executable, "-m", "lockgate.cli.main", "demo", "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert told.returncode == 1
+    assert "The story broke off: the platform ended" in told.stdout
+    assert "cannot use" in told.stdout
+    assert f"hint: the logs are in {home / 'logs'}" in told.stdout
+
+
 def test_the_demo_touches_no_home_that_is_in_use(home: Path) -> None:
     (home / "lockgate.db").touch()
     told = subprocess.run(

@@ -103,7 +103,7 @@ def test_no_prediction_fails_while_the_control_plane_is_killed_and_comes_back(wa
         caller.until(25)
     assert caller.lost == []
     assert caller.broken == 0
-    assert caller.versions == {"1"}
+    assert caller.versions == {f"{NAME}:1"}
 
 
 def test_a_killed_gateway_comes_back_while_the_other_answers(ward: Ward) -> None:
@@ -121,12 +121,13 @@ def test_gateways_restarted_without_a_control_plane_serve_what_they_served(ward:
     before = ward.platform.children()
     os.kill(before["control-plane"], signal.SIGSTOP)
     try:
-        ward.kill("gateway-0", "gateway-1")
-        until(lambda: replaced(ward.platform, before, "gateway-0", "gateway-1"))
         with ward.calling() as caller:
+            caller.until(25)
+            ward.kill("gateway-0", "gateway-1")
+            until(lambda: replaced(ward.platform, before, "gateway-0", "gateway-1"))
             caller.until(50)
         assert caller.lost == []
-        assert caller.versions == {"1"}
+        assert caller.versions == {f"{NAME}:1"}
     finally:
         os.kill(before["control-plane"], signal.SIGCONT)
     ward.platform.wait_for("/api/v1/audit/verify", 30)
@@ -166,7 +167,7 @@ def test_on_a_full_disk_predictions_go_on_and_what_is_not_logged_is_counted(ward
 
         before = ask(5)
         dropped = count("lockgate_log_dropped_total")
-        with no_room(ward.platform):
+        with no_room(ward.platform, "gateway-0", "gateway-1"):
             ask(30)
             assert count("lockgate_log_dropped_total") >= dropped + 30
         time.sleep(1.5)  # it tries again after a second
@@ -177,19 +178,39 @@ def test_on_a_full_disk_predictions_go_on_and_what_is_not_logged_is_counted(ward
     assert {ward.logged()[id] for id in (*before, *after)} == {1}
 
 
+def test_on_a_full_disk_a_change_is_refused_whole_and_the_control_plane_lives(ward: Ward) -> None:
+    person = {"name": "late", "roles": ["viewer"], "reason": "x" * 900}
+    headers = {"authorization": f"Bearer {ward.platform.admin_token}"}
+    with httpx.Client(base_url=f"{ward.platform.url}/api/v1", headers=headers, timeout=30) as api:
+
+        def names() -> set[str]:
+            return {each["name"] for each in api.get("/people", params={"limit": 200}).json()["items"]}
+
+        with no_room(ward.platform, "control-plane"), ward.calling() as caller:
+            for refused in (api.post("/people", json=person), api.post("/data", content=b"x" * 10_000)):
+                assert refused.status_code == 503, refused.text
+                assert refused.json()["code"] == "unavailable"
+                assert refused.json()["hint"]
+            assert "late" not in names()
+            # Long enough for each loop to have met the full disk.
+            caller.until(150)
+        assert caller.lost == []
+        until(lambda: api.post("/people", json=person).status_code == 201)
+        assert "late" in names()
+        assert api.get("/audit/verify").json()["proved"]
+
+
 @contextmanager
-def no_room(platform: Platform) -> Generator[None]:
-    """No file of a gateway may grow: as on a full disk, and for anybody to arrange."""
-    gateways = [pid for name, pid in platform.children().items() if name.startswith("gateway-")]
-    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in gateways}
-    for pid, (_, hard) in limits.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
-    try:
-        yield
-    finally:
-        for pid, limit in limits.items():
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
-    assert all(platform.children()[name] in limits for name in ("gateway-0", "gateway-1")), "a gateway did not survive"
+def no_room(platform: Platform, *names: str) -> Generator[None]:
+    """No file of these children may grow: as on a full disk, and for anybody to arrange."""
+    before = platform.children()
+    limits = {name: resource.prlimit(before[name], resource.RLIMIT_FSIZE) for name in names}
+    for name, (_, hard) in limits.items():
+        resource.prlimit(before[name], resource.RLIMIT_FSIZE, (1, hard))
+    yield
+    assert platform.children() == before, "a child did not survive the full disk"
+    for name, limit in limits.items():
+        resource.prlimit(before[name], resource.RLIMIT_FSIZE, limit)
 
 
 def test_a_job_whose_worker_is_killed_is_done_once_in_the_end(ward: Ward) -> None:

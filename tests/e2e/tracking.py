@@ -51,9 +51,9 @@ class Tracking:
         target = httpx.URL(self._url).copy_with(raw_path=f"{_ARTIFACTS}/{run.root}/{raw_path}".encode())
         return self._client.put(target, content=content)
 
-    def get(self, path: str, **query: str) -> httpx.Response:
+    def get(self, place: str, **query: str) -> httpx.Response:
         """Any GET below ``/mlflow``."""
-        return self._client.get(f"{self._url}/mlflow/{path}", params=query)
+        return self._client.get(f"{self._url}/mlflow/{place}", params=query)
 
     def folder(self, run: Run) -> Path:
         """Where the server keeps a run's model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -89,3 +91,21 @@ def test_a_database_that_was_never_made_for_want_of_room_is_made_later(disk: Sma
         tx.record("counter.made", tx.add(a_counter("effects")))
         assert tx.get(Model, "effects").created_at <= datetime.now(UTC)
     database.close()
+
+
+_WRITERS = {
+    "the control plane": "from lockgate import wiring; from lockgate.settings import load; import structlog;"
+    "wiring.configure_logging(load({'LOCKGATE_HOME': '/nowhere'}));"
+    "say = structlog.get_logger().warning",
+    "a gateway": "from lockgate.dataplane.journal import say",
+}
+
+
+@pytest.mark.parametrize("name", _WRITERS)
+def test_a_log_line_that_finds_no_room_ends_nothing(name: str) -> None:
+    code = f"{_WRITERS[name]}; say('one'); say('two', error='x'); print('lives')"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False
+        )
+    assert ended.stdout == b"lives\n"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -35,7 +37,7 @@ from tests.control import Control, control_in, served
 from tests.programs.history import tell
 
 #: Requests to one route, of each of the two kinds: such as its description allows, and such as it does not.
-EXAMPLES = 8
+EXAMPLES = 20
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -117,7 +119,7 @@ class Trial:
             database=None,
             deadline=None,
             phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         )
         @given(data=st.data())
         def some(data: st.DataObject) -> None:
@@ -153,3 +155,33 @@ def _is_a_problem(response: Any) -> None:
     told = response.json()
     assert told["code"]
     assert told["detail"]
+
+
+ROW = {"minute": 1, "endpoint": "x.dev", "version": "x:1", "role": "live", "data": b"no profile"}
+PUSH = {"source": "0-boot", "seq": 1, "rows": [ROW]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x91" * 10_000,
+        msgspec.msgpack.encode([]),
+        msgspec.msgpack.encode({**PUSH, "seq": "1"}),
+        msgspec.msgpack.encode({**PUSH, "seq": 2**64 - 1}),
+        msgspec.msgpack.encode({**PUSH, "source": "\x00"}),
+        msgspec.msgpack.encode({**PUSH, "rows": [{**ROW, "minute": 2**64 - 1}]}),
+        msgspec.msgpack.encode({**PUSH, "rows": [{**ROW, "data": b""}]}),
+        msgspec.msgpack.encode(PUSH),
+        msgspec.msgpack.encode({**PUSH, "rows": [{**ROW, "data": msgspec.msgpack.encode({"rows": -1})}]}),
+    ],
+)
+def test_counts_that_are_none_are_refused(target: Target, body: bytes) -> None:
+    answer = httpx.post(
+        f"{target.url}/api/v1/gateway/profiles", content=body, headers={"authorization": target.gateway}, timeout=20
+    )
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["code"] == "invalid"
+    assert target.control.parts.profiles.window("x.dev", 0, 2**31) == []

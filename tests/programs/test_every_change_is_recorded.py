@@ -93,88 +93,54 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
         yield Place(url=url, control=control, admin=admin, viewer=viewer, changes=_changes(control))
 
 
+WHY = {"reason": "because"}
+
+
 def _changes(control: Control) -> list[Change]:
     """One change for each route, in an order in which each is allowed."""
     with control.parts.store.reading() as tx:
         rollout = next(known.id for known in tx.find(Rollout, order="-created_at") if known.finished_at is None)
         incident = tx.find(Incident)[0].id
         first, second = tx.find(Promotion, environment="prod", state=PromotionState.AWAITING_APPROVAL, limit=2)
-    digest = control.parts.blobs.put(b"rows")
-    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    submission = {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": {"holdout": digest}}
+    signature = {"report": first.report, **WHY}
     label = {"prediction_id": "0" * 26, "value": "1"}
-    why = {"reason": "because"}
     return [
-        Change(route=("POST", "/people"), body={"name": "max", "roles": ["viewer"]}, action="principal.added", makes=True),
-        Change(
-            route=("POST", "/tokens"),
-            body={"principal": "max", "purpose": "a notebook", "expires_at": soon},
-            action="token.issued",
-            makes=True,
-        ),
-        Change(route=("DELETE", "/tokens/{token}"), at={"token": ""}, action="token.revoked"),
-        Change(route=("POST", "/submissions"), body=submission, action="version.submitted", makes=True),
-        Change(route=("POST", "/jobs/{job}/cancel"), at={"job": ""}, body={}, action="job.cancelled"),
-        Change(
-            route=("POST", "/promotions"),
-            body={"model": "readmission-risk", "version": 3, "environment": "dev", **why},
-            action="promotion.requested",
-            makes=True,
-        ),
-        Change(
-            route=("POST", "/promotions/{promotion}/approve"),
-            at={"promotion": first.id},
-            body={"report": first.report, **why},
-            action="promotion.approved",
-        ),
-        Change(
-            route=("POST", "/promotions/{promotion}/reject"),
-            at={"promotion": second.id},
-            body=why,
-            action="promotion.rejected",
-        ),
-        Change(route=("POST", "/rollouts/{rollout}/pause"), at={"rollout": rollout}, body=why, action="rollout.paused"),
-        Change(
-            route=("POST", "/rollouts/{rollout}/continue"),
-            at={"rollout": rollout},
-            body=why,
-            action="rollout.continued",
-        ),
-        Change(
-            route=("POST", "/rollouts/{rollout}/abort"), at={"rollout": rollout}, body=why, action="rollout.aborted"
-        ),
-        Change(
-            route=("POST", "/endpoints/{endpoint}/rollback"),
-            at={"endpoint": "sepsis-alert.prod"},
-            body=why,
-            action="endpoint.rolled_back",
-        ),
-        Change(
-            route=("POST", "/endpoints/{endpoint}/labels"),
-            at={"endpoint": "sepsis-alert.prod"},
-            body={"labels": [label]},
-            action="labels.added",
-            makes=True,
-        ),
-        Change(
-            route=("POST", "/incidents/{incident}/acknowledge"),
-            at={"incident": incident},
-            body=why,
-            action="incident.acknowledged",
-        ),
-        Change(
-            route=("POST", "/incidents/{incident}/notes"),
-            at={"incident": incident},
-            body={"note": "looking"},
-            action="incident.noted",
-        ),
-        Change(
-            route=("POST", "/incidents/{incident}/resolve"),
-            at={"incident": incident},
-            body=why,
-            action="incident.resolved",
-        ),
+        *_arrivals(control),
+        _post("/promotions/{promotion}/approve", "promotion.approved", signature, promotion=first.id),
+        _post("/promotions/{promotion}/reject", "promotion.rejected", promotion=second.id),
+        _post("/rollouts/{rollout}/pause", "rollout.paused", rollout=rollout),
+        _post("/rollouts/{rollout}/continue", "rollout.continued", rollout=rollout),
+        _post("/rollouts/{rollout}/abort", "rollout.aborted", rollout=rollout),
+        _post("/endpoints/{endpoint}/rollback", "endpoint.rolled_back", endpoint="sepsis-alert.prod"),
+        _made("/endpoints/{endpoint}/labels", "labels.added", {"labels": [label]}, endpoint="sepsis-alert.prod"),
+        _post("/incidents/{incident}/acknowledge", "incident.acknowledged", incident=incident),
+        _post("/incidents/{incident}/notes", "incident.noted", {"note": "looking"}, incident=incident),
+        _post("/incidents/{incident}/resolve", "incident.resolved", incident=incident),
     ]
+
+
+def _arrivals(control: Control) -> list[Change]:
+    """People, their tokens, and versions; an empty id is what the request before it made."""
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    token = {"principal": "max", "purpose": "a notebook", "expires_at": soon}
+    data = {"holdout": control.parts.blobs.put(b"rows")}
+    promotion = {"model": "readmission-risk", "version": 3, "environment": "dev", **WHY}
+    return [
+        _made("/people", "principal.added", {"name": "max", "roles": ["viewer"]}),
+        _made("/tokens", "token.issued", token),
+        Change(route=("DELETE", "/tokens/{token}"), at={"token": ""}, action="token.revoked"),
+        _made("/submissions", "version.submitted", {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": data}),
+        _post("/jobs/{job}/cancel", "job.cancelled", {}, job=""),
+        _made("/promotions", "promotion.requested", promotion),
+    ]
+
+
+def _post(path: str, action: str, body: Any = WHY, **at: str) -> Change:
+    return Change(route=("POST", path), at=at, body=body, action=action)
+
+
+def _made(path: str, action: str, body: Any, **at: str) -> Change:
+    return Change(route=("POST", path), at=at, body=body, action=action, makes=True)
 
 
 def test_every_route_that_changes_something_is_tried_here(place: Place) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -17,8 +18,9 @@ from lockgate.base.errors import LockgateError
 from lockgate.controlplane.api.app import create_app
 from lockgate.controlplane.api.routers import audit, gateway, incidents, monitoring, promotions, registry, rollouts
 from lockgate.controlplane.loops.loop import run_loops
+from lockgate.controlplane.news import News
 from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
-from lockgate.settings import Settings, load
+from lockgate.settings import load
 
 log = structlog.get_logger("lockgate.controlplane")
 
@@ -43,13 +45,13 @@ def main() -> None:
     try:
         settings = load(os.environ)
         wiring.configure_logging(settings)
-        app = build(settings)
+        control = wiring.control_plane(settings)
     except LockgateError as error:
         problems = "".join(f"\n  {problem}" for problem in error.problems)
         hint = f"\n\nhint: {error.hint}" if error.hint else ""
         sys.exit(f"error: {error.message}{problems}{hint}")
-    uvicorn.run(
-        app,
+    config = uvicorn.Config(
+        build(control),
         host=settings.host,
         port=settings.port,
         access_log=False,
@@ -59,15 +61,23 @@ def main() -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
     )
+    _Server(config, control.parts.news).run()
 
 
-def build(settings: Settings) -> FastAPI:
-    """The application with its loops, ready to be served.
+class _Server(uvicorn.Server):
+    """uvicorn, which sends those home who wait for news when it is told to end."""
 
-    Raises:
-        Unavailable: the database cannot be opened.
-    """
-    control = wiring.control_plane(settings)
+    def __init__(self, config: uvicorn.Config, news: News) -> None:
+        super().__init__(config)
+        self._news = news
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._news.closed = True
+        super().handle_exit(sig, frame)
+
+
+def build(control: wiring.ControlPlane) -> FastAPI:
+    """The application with its loops, ready to be served."""
 
     @contextlib.asynccontextmanager
     async def living(app: FastAPI) -> AsyncGenerator[None]:

@@ -12,6 +12,8 @@ class News:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rung = 0
+        #: Nobody shall wait any longer: the program is about to end. Set from a signal's handler, so it takes no lock.
+        self.closed = False
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def ring(self) -> None:

@@ -74,7 +74,10 @@ def catch_careless(stage: Stage, logged: int) -> Caught:
     if rollout["phase"] != "aborted" or step["kind"] != "traffic":
         raise NotHappened(f"the careless candidate was not caught in its canary: {rollout['reason']}")
     failed = [told["sentence"] for told in rollout["judgements"] if told["verdict"] == "fail"]
-    stage.screen.done(f"caught in its canary at {step['weight'] / 100:g}%, and aborted: {'; '.join(failed)}")
+    stage.screen.done(
+        f"its lockgate.yaml leaves the shadow out; caught in its canary at {step['weight'] / 100:g}%, and aborted:"
+        f" {'; '.join(failed)}"
+    )
     for environment in ("test", "dev"):
         stage.people.grace.rollback(f"{MODEL}.{environment}", reason=f"v{number} fails on records with gaps")
     stage.screen.done(f"grace took v{number} out of test and dev, too")

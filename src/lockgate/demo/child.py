@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 #: Seconds that one command may take.
 _PATIENCE = 60.0
+#: Seconds it gets to end by itself.
+_LAST_BREATH = 2.0
 
 
 class NotHappened(Exception):
@@ -24,7 +26,12 @@ class NotHappened(Exception):
 class Child:
     """Our end of the conversation."""
 
-    def __init__(self, module: str, log: Path) -> None:
+    def __init__(self, module: str, log: Path, env: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            log: file for what it prints besides its answers.
+            env: its environment, ours when None.
+        """
         self._module, self._log = module, log
         with log.open("ab") as errors:
             # In a session of its own, so that a Ctrl-C in the terminal is ours to deal with.
@@ -33,6 +40,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env=env,
                 text=True,
                 start_new_session=True,
             )
@@ -93,11 +101,11 @@ class Child:
             raise NotHappened(f"{what}: not within {patience:.0f} s")
 
     def close(self) -> None:
-        """Let it finish what it is at, and end it if it does not."""
+        """Ask it to end, and end it if it does not."""
         if not self._ended:
             cast(IO[str], self._process.stdin).close()
         try:
-            self._process.wait(10.0)
+            self._process.wait(_LAST_BREATH)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

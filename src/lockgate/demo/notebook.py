@@ -16,9 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Read by mlflow while it is imported; a demo has nothing to report to anybody.
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
-
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,14 @@ from lockgate.sdk.client import Client
 #: Requests a second that the clinics send, and answers after which they are said to be served.
 RATE = 150
 _FIRST_ANSWERS = 150
+
+
+def start_notebook(log: Path) -> Child:
+    """The notebook, in an environment where nothing is set for another tracking server."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    # mlflow would ask for 127.0.0.1 at a proxy that is only meant for the world outside.
+    return Child("lockgate.demo.notebook", log, {**env, **quiet, "NO_PROXY": HOST, "no_proxy": HOST})
 
 
 def prepare_notebook(notebook: Child, project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -53,9 +54,11 @@ class Platform:
         """Start it; a Ctrl-C in this terminal does not reach it."""
         command = [sys.executable, "-m", "lockgate.cli.main", "up", "--host", HOST]
         command += ["--home", str(self.home.root), "--port", str(self.port)]
+        # Settings of another platform, its database first of all, are not this one's.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     def wait_until_ready(self, tell: Callable[[str], None]) -> None:

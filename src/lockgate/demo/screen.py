@@ -99,7 +99,7 @@ class Screen:
         self._last = ended
         self.steps.append(step)
         if not self._live:
-            self._console.print(f"   {step.took:5.1f} s  {sentence}", highlight=False, markup=False)
+            self._console.print(f"   {step.took:5.1f} s  {sentence}", highlight=False, markup=False, soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table.grid(padding=(0, 1))

@@ -38,7 +38,7 @@ def run(home: Path | None = None, stay: bool = False, console: Console | None = 
     """Tell the story.
 
     Args:
-        home: folder for the platform; a temporary one, removed at the end of a story that went well, when None.
+        home: folder for the platform; a temporary one when None, which is removed unless something went wrong.
         stay: leave the platform running.
 
     Returns:
@@ -48,22 +48,22 @@ def run(home: Path | None = None, stay: bool = False, console: Console | None = 
         Exists: the home holds a platform already.
     """
     shown = console or Console(highlight=False)
-    root = _fresh(home)
-    platform = Platform(root)
-    kept = home is not None or stay
+    platform = Platform(_fresh(home))
     before = signal.signal(signal.SIGTERM, _interrupt)
-    code = 1
+    # What went wrong can be looked into afterwards; a story that was told, or called off, leaves nothing behind.
+    code, kept = 1, True
     try:
         with ExitStack() as closing:
-            if not stay:
-                closing.callback(platform.stop)
+            closing.callback(lambda: None if stay and code == 0 else platform.stop())
             code = _told(shown, platform, stay=stay, closing=closing)
+            kept = home is not None or stay or code != 0
+    except KeyboardInterrupt:
+        kept = home is not None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
-        if stay and code:
-            platform.stop()
-        if code == 0 and not kept:
-            shutil.rmtree(root, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(platform.home.root, ignore_errors=True)
     return code
 
 
@@ -83,6 +83,8 @@ def _told(console: Console, platform: Platform, *, stay: bool, closing: ExitStac
         return 1
     show_timeline(console, screen.steps)
     show_outcome(console, platform, outcome, seconds=screen.elapsed, stay=stay)
+    if not stay:
+        console.print(Text("\nstopping the platform", style="dim"))
     return 0
 
 
@@ -91,7 +93,7 @@ def _story(platform: Platform, screen: Screen, closing: ExitStack, started: list
     project.mkdir()
     chapter = iter(CHAPTERS)
     with screen.chapter(next(chapter)):
-        notebook = closing.enter_context(Child("lockgate.demo.notebook", platform.home.logs / "demo-notebook.log"))
+        notebook = closing.enter_context(opening.start_notebook(platform.home.logs / "demo-notebook.log"))
         opening.prepare_notebook(notebook, project)
         opening.start_platform(platform, screen)
         clinics = closing.enter_context(Child("lockgate.demo.traffic", platform.home.logs / "demo-traffic.log"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -65,9 +68,14 @@ def show_outcome(console: Console, platform: Platform, outcome: Outcome, *, seco
         lines += [
             "",
             f"Sign in with           {platform.admin_token}",
-            f"Ask it                 lockgate --in {platform.home.root} endpoints",
-            f"Stop it                lockgate down --home {platform.home.root}",
+            f"Ask it                 {_program()} --in {platform.home.root} endpoints",
+            f"Stop it                {_program()} down --home {platform.home.root}",
         ]
     lines += ["", "The data", *(f"  {line}" for line in PROVENANCE.splitlines())]
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _program() -> str:
+    """How the command line is called here."""
+    return "lockgate" if shutil.which("lockgate") else str(Path(sys.executable).with_name("lockgate"))

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from lockgate.base.errors import Forbidden, LockgateError, TooLarge, Unauthenticated, Unavailable
+from lockgate.base.errors import Forbidden, Invalid, LockgateError, TooLarge, Unauthenticated, Unavailable
 from lockgate.controlplane.callers import Callers
 from lockgate.controlplane.mlflow_proxy.bodies import LARGEST, only_query, understand
 from lockgate.controlplane.mlflow_proxy.paths import CleanPath, clean
@@ -145,7 +145,8 @@ class MlflowProxy:
             case Care.FILE:
                 return await self._forward(request, path, extra=_INERT)
             case Care.PASS:
-                return await self._forward(request, path, extra=_PAGE if path.name == "" else None)
+                sound = await _sound_json(request)
+                return await self._forward(request, path, sound=sound, extra=_PAGE if path.name == "" else None)
 
     async def _ask_guard(self, change: RegistryChange, caller: Caller) -> None:
         judged = await run_in_threadpool(self._guard.judge, change, caller)
@@ -162,6 +163,7 @@ class MlflowProxy:
         path: CleanPath,
         *,
         written: Mapping[str, Any] | None = None,
+        sound: bytes | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> Response:
         headers = {name: value for name in _TO_MLFLOW if (value := request.headers.get(name)) is not None}
@@ -175,7 +177,7 @@ class MlflowProxy:
         elif request.method not in _METHODS_WITHOUT_BODY:
             if int(headers.get("content-length", "0")) > self._largest:
                 raise TooLarge(f"the body is larger than {self._largest} bytes")
-            content = _counted(request, self._largest)
+            content = sound if sound is not None else _counted(request, self._largest)
         else:
             headers.pop("content-length", None)
         url = httpx.URL(self._client.base_url, raw_path=path.target.encode() + (b"?" + query if query else b""))
@@ -191,6 +193,26 @@ class MlflowProxy:
             | dict(extra or {}),
             background=BackgroundTask(incoming.aclose),
         )
+
+
+async def _sound_json(request: Request) -> bytes | None:
+    """The body of a call, when it says it is JSON, and is; None for any other, and for one too long to be looked at.
+
+    MLflow takes JSON that it cannot read for no fields at all, and tells of whatever comes of that. What is PUT are
+    files, which may hold anything.
+    """
+    headers = request.headers
+    said = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method != "POST" or said != "application/json" or "content-encoding" in headers:
+        return None
+    if not 0 < int(headers.get("content-length", "0")) <= LARGEST:
+        return None
+    body = b"".join([chunk async for chunk in _counted(request, LARGEST)])
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not valid JSON: {error}", hint="send a JSON object") from error
+    return body
 
 
 async def _counted(request: Request, largest: int) -> AsyncIterator[bytes]:

@@ -64,8 +64,9 @@ def decide(
         return Nothing(reason=f"no open alert on the version that serves {endpoint.id}")
     grave = [alert for alert in counted if alert.kind in MAY_ROLL_BACK]
     if not grave:
-        kinds = " and ".join(sorted({alert.kind.value.replace("_", " ") for alert in counted}))
-        return Page(reason=f"{kinds} alone undoes nothing: {_tell(counted)}")
+        kinds = sorted({alert.kind.value.replace("_", " ") for alert in counted})
+        verb = "undoes" if len(kinds) == 1 else "undo"
+        return Page(reason=f"{' and '.join(kinds)} alone {verb} nothing: {_tell(counted)}")
     breach = _tell(grave)
     if human_acted:
         return Page(reason=f"a person is at work on it: {breach}")

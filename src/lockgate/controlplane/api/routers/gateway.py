@@ -75,7 +75,7 @@ async def state(
         found = await run_in_threadpool(read_gateway_state, parts.store, parts.authorizer, parts.clock.now())
         if found.table.generation != generation or found.access_revision != revision:
             return Response(msgspec.json.encode(_plain(found)), media_type="application/json")
-        if left <= 0:
+        if left <= 0 or parts.news.closed:
             return Response(status_code=304)
         pause = min(_LOOK_AGAIN, left)
         await parts.news.wait(ticket, pause)
