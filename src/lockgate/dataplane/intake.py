@@ -131,18 +131,23 @@ class Intake:
     def _narrow(self, array: NDArray[Any], dtype: Any) -> NDArray[Any]:
         if array.dtype == dtype:
             return array
-        with np.errstate(over="ignore"):
-            narrow = array.astype(dtype)
-            if dtype is not np.float32:
-                return narrow
-            # A finite sum of squares means finite values; one product is cheaper than looking at each.
-            flat = narrow.ravel()
-            if math.isfinite(flat.dot(flat)):
-                return narrow
-        if np.isinf(narrow).any():
+        narrow, finite = _cast(array, dtype)
+        if dtype is np.float32 and not finite and np.isinf(narrow).any():
             worst = array[np.isinf(narrow)].ravel()[0]
             raise bad_input(f"{worst} is too large for this model", "it computes in single precision")
         return narrow
+
+
+# As a decorator this takes half the time of a `with`, and every request comes by here.
+@np.errstate(over="ignore")
+def _cast(array: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], bool]:
+    """The values in another type, and whether all are known to be finite."""
+    narrow = array.astype(dtype)
+    if dtype is not np.float32:
+        return narrow, False
+    # A finite sum of squares means finite values; one product is cheaper than looking at each.
+    flat = narrow.ravel()
+    return narrow, math.isfinite(flat.dot(flat))
 
 
 def _without(array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
