@@ -63,8 +63,8 @@ class Transaction(Protocol):
         ...
 
     def record(self, action: str, subject: Any, before: Any = None, after: Any = None) -> None:
-        """Append a ledger entry with the transaction's who and why. A transaction that changed records
-        and made no entry is refused when it commits."""
+        """Append a ledger entry with the transaction's who and why, and a message that tells of it. A transaction
+        that changed records and made no entry is refused when it commits."""
         ...
 
     def emit(self, topic: str, payload: dict[str, Any]) -> None:

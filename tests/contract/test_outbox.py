@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lockgate.adapters.sql.engine import Database
+from lockgate.adapters.sql.ledger import SqlLedger
 from lockgate.adapters.sql.outbox import LONGEST_WAIT, SqlOutbox
-from lockgate.adapters.sql.store import SqlStore
+from lockgate.adapters.sql.store import CHANGED, SqlStore
+from lockgate.base.errors import NotAllowedNow
 from lockgate.ports import Why
 from lockgate.testing import FakeClock
 
@@ -79,3 +81,27 @@ def test_each_failure_waits_twice_as_long_up_to_a_limit(
 def test_a_failure_of_a_delivered_message_is_nothing(outbox: SqlOutbox) -> None:
     outbox.failed(99, "no")
     assert topics(outbox) == []
+
+
+def test_every_change_is_told_with_the_number_of_its_ledger_entry(
+    store: SqlStore, outbox: SqlOutbox, database: Database, why: Why
+) -> None:
+    with store.begin(why) as tx:
+        tx.record("model.looked_at", "model/thyroid")
+    (told,) = outbox.pending()
+    (entry,) = SqlLedger(database).entries()
+    assert (told.topic, told.payload) == (
+        CHANGED,
+        {"seq": entry.seq, "action": "model.looked_at", "subject": "model/thyroid", "actor": why.actor},
+    )
+
+
+def test_a_change_that_is_taken_back_is_not_told(store: SqlStore, outbox: SqlOutbox, why: Why) -> None:
+    def change_and_fail() -> None:
+        with store.begin(why) as tx:
+            tx.record("model.looked_at", "model/thyroid")
+            raise NotAllowedNow
+
+    with pytest.raises(NotAllowedNow):
+        change_and_fail()
+    assert outbox.pending() == []

@@ -90,7 +90,8 @@ def test_the_effect_of_a_job_and_its_end_are_written_together(yard: Yard):
     assert job.result is not None
     assert job.result["model"] == "thyroid"
     assert yard.models() == ["thyroid"]
-    assert "said in passing" in (yard.root / "logs" / f"{id}.log").read_text()
+    printed = yard.root / "logs" / f"{id}.log"
+    yard.until(id, lambda _: "said in passing" in printed.read_text())
 
 
 def test_each_job_has_a_process_of_its_own(yard: Yard):

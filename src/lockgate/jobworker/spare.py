@@ -65,7 +65,11 @@ def _be_child(parent: int, line: str, make: Handlers, told: IO[str]) -> NoReturn
         # Made here and not before the fork: a database connection must not be shared by two processes.
         handlers = make(os.environ)
         apply(Limits(**request["limits"]))
-        _tell(told, _work(Job(**request["job"]), handlers, told))
+        said = _work(Job(**request["job"]), handlers, told)
+        # What it printed goes first: after its last word nobody listens for long.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _tell(told, said)
         code = 0
     except BaseException:
         traceback.print_exc()

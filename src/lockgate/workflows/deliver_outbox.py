@@ -10,6 +10,9 @@ from lockgate.base.errors import LockgateError, NotFound
 from lockgate.domain.registry.records import Version
 from lockgate.ports import ModelSource, Outbox, Store
 
+#: Messages handed on in one pass.
+_AT_ONCE = 1000
+
 #: What takes a message; raising LockgateError has it tried again later.
 Receiver = Callable[[dict[str, Any]], None]
 
@@ -21,7 +24,7 @@ def deliver_outbox(outbox: Outbox, receivers: dict[str, list[Receiver]]) -> int:
     """
     arrived: list[int] = []
     failed_topics: set[str] = set()
-    for message in outbox.pending():
+    for message in outbox.pending(_AT_ONCE):
         if message.topic in failed_topics:
             continue
         try:

@@ -8,8 +8,6 @@ from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.routing.table import EndpointRoute, RouteTable, with_endpoint
 from lockgate.ports import Transaction
 
-TOPIC = "route.published"
-
 
 def latest_table(tx: Transaction, at: datetime) -> RouteTable:
     """The newest generation; generation 0, with no endpoints, before anything was published."""
@@ -30,5 +28,4 @@ def publish_route(tx: Transaction, route: EndpointRoute, *, reason: str, at: dat
         before={"generation": table.generation, "route": to_plain(before) if before else None},
         after={"generation": following.generation, "route": to_plain(route)},
     )
-    tx.emit(TOPIC, {"generation": following.generation, "endpoint": route.name})
     return following

@@ -28,7 +28,6 @@ def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion
     sentence = f"{decision.sentence} — {decision.hint}" if decision.hint else decision.sentence
     after = tx.save(replace(promotion, state=state, sentence=sentence))
     tx.record(f"promotion.{state.value}", after, before=promotion, after=after)
-    tx.emit(f"promotion.{state.value}", {"promotion": after.id, "version": after.version, "sentence": sentence})
     return after
 
 

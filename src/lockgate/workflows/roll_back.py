@@ -35,7 +35,6 @@ def roll_back_in(tx: Transaction, endpoint_id: str, why: Why, *, to: str | None 
     aborted = _abort_rollout(tx, endpoint, why)
     target = _target(tx, endpoint, to, aborted=aborted)
     route = _route(tx, endpoint, target)
-    leaving = endpoint.stable if target != endpoint.stable else endpoint.candidate
     after = tx.save(
         replace(
             endpoint,
@@ -48,7 +47,6 @@ def roll_back_in(tx: Transaction, endpoint_id: str, why: Why, *, to: str | None 
         )
     )
     tx.record("endpoint.rolled_back", after, before=endpoint, after=after)
-    tx.emit("endpoint.rolled_back", {"endpoint": endpoint.id, "from": leaving, "to": target, "reason": why.reason})
     tx.emit("mlflow.alias", {"model": endpoint.model, "environment": endpoint.environment, "version": target})
     return publish_route(tx, route, reason=f"rolled back: {why.reason}", at=why.at)
 

@@ -96,7 +96,6 @@ def _fold_all(tx: Transaction, ids: Ids, signals: Sequence[Signal], why: Why, en
         if before is None:
             after = tx.add(after)
             tx.record("alert.opened", after, after=after)
-            tx.emit("alert.opened", {"alert": after.id, "endpoint": after.endpoint, "sentence": after.sentence})
         elif after != before:
             after = tx.save(after)
             word = "closed" if after.state is AlertState.CLOSED else "continued"
@@ -150,7 +149,6 @@ def _open_incident(tx: Transaction, ids: Ids, endpoint: Endpoint, alerts: Sequen
         )
     )
     tx.record("incident.opened", incident, after=incident)
-    tx.emit("incident.opened", {"incident": incident.id, "endpoint": endpoint.id, "title": incident.title})
     _link(tx, alerts, incident)
     return incident
 
@@ -186,7 +184,6 @@ def _act(tx: Transaction, endpoint: Endpoint, incident: Incident, alerts: Sequen
         event = TimelineEvent(at=why.at, kind="page", sentence=decision.reason, by=_ACTOR)
         after = tx.save(replace(incident, timeline=(*incident.timeline, event)))
         tx.record("incident.paged", after, before=incident, after=after)
-        tx.emit("incident.paged", {"incident": incident.id, "endpoint": endpoint.id, "sentence": decision.reason})
     return False
 
 

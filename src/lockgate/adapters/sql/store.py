@@ -19,6 +19,9 @@ from lockgate.ports import Transaction, Why
 
 R = TypeVar("R")
 
+#: The topic on which every change is told, by the number of its ledger entry.
+CHANGED = "changed"
+
 
 class SqlStore:
     """Knows how to keep records in SQLite or PostgreSQL, for any number of threads and processes."""
@@ -131,9 +134,12 @@ class SqlTransaction:
         return kept
 
     def record(self, action: str, subject: Any, before: Any = None, after: Any = None) -> None:
-        """Append a ledger entry; ``subject`` is a record, or text such as version/thyroid:3."""
+        """Append a ledger entry, and tell of it as `CHANGED`; ``subject`` is a record, or text such as
+        version/thyroid:3."""
         named = subject if isinstance(subject, str) else f"{_word(type(subject))}/{subject.id}"
-        ledger.append(self.connection, self.why, action, named, before, after)
+        entry = ledger.append(self.connection, self.why, action, named, before, after)
+        told = {"seq": entry.seq, "action": action, "subject": named, "actor": entry.actor}
+        outbox.put(self.connection, CHANGED, told, entry.at)
         self._recorded = True
 
     def emit(self, topic: str, payload: dict[str, Any]) -> None:
