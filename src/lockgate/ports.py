@@ -204,8 +204,11 @@ class Labels(Protocol):
         """Write down the predictions that were found."""
         ...
 
-    def joined(self, endpoint: str, start: int, end: int, version: str | None = None) -> list[Label]:
-        """Labels with their predictions, of predictions made in the minutes start <= minute < end."""
+    def joined(
+        self, endpoint: str, start: int, end: int, version: str | None = None, *, newest: int | None = None
+    ) -> list[Label]:
+        """Labels with their predictions, of predictions made in the minutes start <= minute < end, oldest first;
+        at most so many of the ``newest`` predictions, all without."""
         ...
 
 

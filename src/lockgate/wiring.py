@@ -22,8 +22,10 @@ from lockgate.adapters.sql.labels import SqlLabels
 from lockgate.adapters.sql.schema import migrate
 from lockgate.adapters.sql.store import SqlStore
 from lockgate.base.clock import SystemClock
+from lockgate.base.errors import Unavailable
 from lockgate.base.ids import RandomIds
-from lockgate.ports import Blobs, Job, Jobs, Labels, PredictionTable, SegmentStore
+from lockgate.domain.registry.records import Model
+from lockgate.ports import Blobs, Job, Jobs, Labels, PredictionTable, SegmentStore, Store
 from lockgate.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -198,7 +200,22 @@ def control_parts(settings: Settings) -> Parts:
         gateways=SqlGateways(opened),
         outbox=SqlOutbox(opened, clock),
         news=News(),
+        readiness={"database": database_trouble(store)},
     )
+
+
+def database_trouble(store: Store) -> Callable[[], str]:
+    """Says why the database does not answer, or nothing."""
+
+    def check() -> str:
+        try:
+            with store.reading() as tx:
+                tx.find(Model, limit=1)
+        except Unavailable as error:
+            return error.message
+        return ""
+
+    return check
 
 
 def _let_in(settings: Settings, parts: Parts) -> None:

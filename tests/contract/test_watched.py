@@ -124,6 +124,16 @@ def test_the_newest_label_counts_and_keeps_its_prediction(store: SqlStore, label
     assert [known.value for known in labels.waiting()] == ["well"]
 
 
+def test_the_newest_predictions_can_be_asked_for_whenever_their_labels_came(
+    store: SqlStore, labels: Labels, why: Why
+) -> None:
+    made = {"p9": 4, "p3": 5, "p2": 5, "p4": 6}
+    add(store, labels, why, *(label(name, why) for name in made))
+    labels.match([found(label(name, why), minute) for name, minute in made.items()])
+    assert [known.prediction_id for known in labels.joined("thyroid.prod", 0, 9)] == ["p9", "p2", "p3", "p4"]
+    assert [known.prediction_id for known in labels.joined("thyroid.prod", 0, 9, newest=2)] == ["p3", "p4"]
+
+
 def test_a_label_of_another_endpoint_is_matched_anew(store: SqlStore, labels: Labels, why: Why) -> None:
     first = label("p1", why)
     add(store, labels, why, first)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,6 +52,8 @@ def make(env: Mapping[str, str]) -> Mapping[str, Handler]:
         "gorge": _gorge,
         "chatter": _chatter,
         "spin": _spin,
+        "abandon": _abandon,
+        "loosen": _loosen,
     }
 
 
@@ -68,8 +72,21 @@ def _crash(job: Job, progress: Progress) -> dict[str, Any]:
 
 def _hang(job: Job, progress: Progress) -> dict[str, Any]:
     inner = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"])
-    progress(f"started {inner.pid}")
+    progress(f"started {inner.pid} in {tempfile.mkdtemp()}")
     time.sleep(300)
+    return {}
+
+
+def _abandon(job: Job, progress: Progress) -> dict[str, Any]:
+    inner = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"])
+    raise CorruptArtifact(f"left behind {inner.pid}")
+
+
+def _loosen(job: Job, progress: Progress) -> dict[str, Any]:
+    os.write(int(sys.argv[1]), b"no message\n7\n")
+    if os.geteuid() == 0:
+        os.setuid(65_534)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return {}
 
 

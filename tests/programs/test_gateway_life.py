@@ -166,6 +166,21 @@ def test_a_generation_whose_version_cannot_be_loaded_is_refused_and_reported(sta
         until(lambda: client.post(INFER, json=ROW).headers["x-lockgate-generation"] == "3")
 
 
+def test_without_a_descriptor_left_it_waits_in_peace_and_goes_on_when_there_is_one(stage: Stage) -> None:
+    with gateway(stage.home, stage.control.url) as process:
+        process.ready()
+        pid = process.process.pid
+        most = len(os.listdir(f"/proc/{pid}/fd")) + 4
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        wires = [socket.create_connection(("127.0.0.1", process.port)) for _ in range(40)]
+        time.sleep(1.0)
+        assert 1 <= process.stderr_path.read_text().count("a connection cannot be taken") <= 10
+        for wire in wires:
+            wire.close()
+        with process.client() as client:
+            assert client.post(INFER, json=ROW).status_code == 200
+
+
 def test_a_token_taken_away_is_refused_at_once(stage: Stage) -> None:
     with gateway(stage.home, stage.control.url) as process, process.ready().client() as client:
         assert client.post(INFER, json=ROW).status_code == 200

@@ -135,8 +135,25 @@ def test_a_job_that_hangs_is_ended_with_all_it_started(yard: Yard):
     yard.work(wall_seconds=1.0)
     job = yard.ended(id)
     assert "it took longer than the 1 s a job may take" in job.error
-    inner = int(job.progress.removeprefix("started "))
+    inner, folder = job.progress.removeprefix("started ").split(" in ")
     assert not Path(f"/proc/{inner}").exists() or b") Z " in Path(f"/proc/{inner}/stat").read_bytes()
+    assert not Path(folder).exists()
+
+
+def test_what_a_job_leaves_behind_ends_with_it(yard: Yard):
+    id = yard.ask("abandon")
+    yard.work()
+    inner = int(yard.ended(id).error.split()[-1])
+    give_up = time.monotonic() + 5
+    while Path(f"/proc/{inner}").exists() and b") Z " not in Path(f"/proc/{inner}/stat").read_bytes():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def test_a_job_can_neither_loosen_its_limits_nor_end_its_worker_by_nonsense(yard: Yard):
+    id = yard.ask("loosen")
+    yard.work()
+    assert "not allowed to raise maximum limit" in yard.ended(id).error
 
 
 def test_a_job_that_uses_up_its_processor_time_is_ended(yard: Yard):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from lockgate.base.errors import Forbidden, NotAllowedNow, StaleReport
+from lockgate.base.errors import Forbidden, Invalid, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
-from lockgate.domain.gates.records import Endpoint, PromotionState
+from lockgate.domain.gates.config import ModelConfig, Policy
+from lockgate.domain.gates.records import Endpoint, GateResult, Promotion, PromotionState
+from lockgate.domain.registry.manifest import Manifest
+from lockgate.edge_ports import JobState
 from lockgate.workflows.approve_promotion import reject_promotion
 from lockgate.workflows.check_alias import check_alias
+from lockgate.workflows.evaluate_gates import evaluate_gates
 from lockgate.workflows.request_promotion import request_promotion
+from lockgate.workflows.submit_version import Submission, submit_version
 from tests.workflows.world import World
 
 
@@ -86,6 +95,55 @@ def test_a_promotion_that_was_turned_down_stays_down(world: World) -> None:
     assert "not before the audit" in rejected.sentence
     with pytest.raises(NotAllowedNow, match="rejected"):
         world.approve(promotion)
+
+
+def test_a_promotion_that_was_turned_down_while_its_gates_were_at_work_stays_down(world: World) -> None:
+    version = world.version(1)
+    promotion, _ = request_promotion(world.store, world.jobs, world.ids, world.configs, version.id, "dev", world.why())
+    job = world.jobs.lease("a-worker", 60.0)
+    assert job is not None
+
+    class Bench:
+        """A workbench on which everything passes, but not before somebody has thought better of it."""
+
+        def package(
+            self, folder: Path, data: Mapping[str, Path], config: ModelConfig, facts: Mapping[str, Any]
+        ) -> Manifest:
+            raise AssertionError(folder)
+
+        def evaluate(
+            self, policy: Policy, candidate: Manifest, champion: Manifest | None, data: Mapping[str, Path]
+        ) -> list[GateResult]:
+            reject_promotion(world.store, promotion.id, world.why("grace", "not this one"))
+            return [GateResult(gate="quality", name="roc_auc", verdict=Verdict.PASS, sentence="good")]
+
+    done = evaluate_gates(
+        job,
+        store=world.store,
+        jobs=world.jobs,
+        blobs=world.blobs,
+        workbench=Bench(),
+        configs=world.configs,
+        ids=world.ids,
+        clock=world.clock,
+        progress=lambda _: None,
+    )
+    assert done["state"] == "rejected"
+    kept = world.get(Promotion, promotion.id)
+    assert (kept.state, kept.report, kept.release) == (PromotionState.REJECTED, None, None)
+    assert "not this one" in kept.sentence
+    assert world.all(Endpoint) == []
+    assert world.jobs.get(job.id).state is JobState.DONE
+
+
+def test_a_new_version_is_put_forward_to_the_first_environment_only(world: World) -> None:
+    data = {"holdout": world.blobs.put(b"diagnosis")}
+    for environment, error in (("prod", NotAllowedNow), ("moon", Invalid)):
+        asked = Submission(source={"run_id": "r"}, config=world.config, data=data, to=environment)
+        with pytest.raises(error, match=r"only after test|no environment"):
+            submit_version(world.store, world.jobs, world.blobs, world.configs, asked, world.why())
+    asked = Submission(source={"run_id": "r"}, config=world.config, data=data, to="dev")
+    assert submit_version(world.store, world.jobs, world.blobs, world.configs, asked, world.why())[0].number == 1
 
 
 def test_an_mlflow_alias_points_only_at_what_is_live_in_its_environment(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -88,11 +89,22 @@ def test_a_rollback_gives_the_traffic_back_and_keeps_the_one_it_left_warm(world:
     assert world.endpoint.stable == new.id
 
 
-def test_a_rollback_goes_only_to_versions_that_were_released_here(world: World) -> None:
+def test_a_rollback_goes_only_to_versions_that_were_live_here(world: World) -> None:
     world.live(1)
     other = world.version(2)
-    with pytest.raises(NotFound, match="never released"):
+    with pytest.raises(NotFound, match="never fully live"):
         roll_back(world.store, "thyroid.prod", world.why(), to=other.id)
+
+
+def test_no_rollback_takes_a_canary_past_its_guards(world: World) -> None:
+    old, canary = world.live(1), world.live(2)
+    with pytest.raises(NotFound, match="never fully live"):
+        roll_back(world.store, "thyroid.prod", world.why("grace", "I am in a hurry"), to=canary.id)
+    assert world.endpoint.candidate == canary.id
+    abort_rollout(world.store, world.all(Rollout)[-1].id, world.why("grace", "wrong day"))
+    with pytest.raises(NotFound, match="never fully live"):
+        roll_back(world.store, "thyroid.prod", world.why("grace", "right day"), to=canary.id)
+    assert world.shares() == {old.id: ("live", 10_000)}
 
 
 def test_while_a_rollout_is_under_way_no_other_version_comes_in_between(world: World) -> None:
@@ -131,6 +143,17 @@ def test_every_change_of_the_whole_story_is_in_a_chain_that_proves_itself(world:
         assert action in actions
     last = world.ledger.entries(action="endpoint.rolled_back")[0]
     assert (last.actor, last.reason) == ("grace", "calls from the ward")
+
+
+def test_a_change_that_was_meant_earlier_and_comes_later_turns_no_time_back(world: World) -> None:
+    old, new = world.live(1), world.completed(2)
+    before = world.table
+    meant = replace(world.why("grace", "calls from the ward"), at=before.published_at - timedelta(seconds=1))
+    roll_back(world.store, "thyroid.prod", meant)
+    assert world.table.published_at == before.published_at
+    served = find_served(world.store, "thyroid.prod", world.clock.now())
+    assert served.generation == before.generation + 1
+    assert [target.version for target in served.route.live] == [old.id] != [new.id]
 
 
 def test_a_generation_once_published_is_never_changed(world: World) -> None:

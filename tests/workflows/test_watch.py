@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
+from lockgate.base.verdict import Verdict
+from lockgate.base.window import minute_of
 from lockgate.domain.alerting.records import Alert, AlertState, SignalKind
 from lockgate.domain.incidents.records import Incident, IncidentState
-from lockgate.domain.rollout.records import Rollout
+from lockgate.domain.monitoring.fleet import Health
+from lockgate.domain.rollout.records import Phase, Rollout
+from lockgate.ports import Label
 from lockgate.workflows.handle_incident import acknowledge_incident, note_incident, resolve_incident
+from lockgate.workflows.read_fleet import read_standing
+from lockgate.workflows.read_monitoring import read_monitoring
 from lockgate.workflows.watch_endpoint import watch_endpoints
-from tests.workflows.world import World
+from tests.workflows.world import CONFIG, World
 
 
 def test_quiet_traffic_like_training_raises_nothing(world: World) -> None:
@@ -69,6 +78,57 @@ def test_labels_that_show_bad_quality_bring_the_previous_version_back_once(world
     assert world.endpoint.stable == old.id
 
 
+def test_labels_of_no_use_hide_no_bad_quality(world: World) -> None:
+    world.live(1)
+    new = world.completed(2)
+    world.labelled(new, 900, good=False)
+    with world.store.begin(world.why()) as tx:
+        lost = [
+            Label(
+                prediction_id=f"z{index:025d}",
+                endpoint="thyroid.prod",
+                value="1",
+                version=new.id,
+                minute=minute_of(world.clock.now()),
+                predicted="1",
+                received_at=world.clock.now(),
+            )
+            for index in range(20)
+        ]
+        world.labels.add(tx, lost)
+        tx.record("labels.added", "endpoint/thyroid.prod", after={"labels": 20})
+    world.labels.match(lost)
+    assert world.watch() == 1
+
+
+def test_a_metric_that_does_not_suit_the_model_blinds_the_watch_to_nothing_else(tmp_path: Path) -> None:
+    asked = CONFIG.replace(
+        "quality: {metric: roc_auc, at_least: 0.8, least", "quality: {metric: mae, at_most: 1, least"
+    )
+    world = World(tmp_path, config=asked)
+    old = world.live(1)
+    new = world.completed(2)
+    world.labelled(new, 900, good=False)
+    now = world.clock.now()
+    seen = read_monitoring(
+        world.store,
+        world.counts,
+        world.labels,
+        world.configs,
+        "thyroid.prod",
+        now - timedelta(minutes=9),
+        now + timedelta(minutes=1),
+    )
+    assert seen.quality is not None
+    assert (seen.quality.verdict, seen.quality.sentence) == (
+        Verdict.UNKNOWN,
+        "mae is unknown: it does not suit a classification",
+    )
+    world.traffic(new, 1_000, errors={"model_error": 400})
+    assert world.watch() == 1
+    assert world.endpoint.stable == old.id
+
+
 def test_too_few_labels_decide_nothing(world: World) -> None:
     world.live(1)
     new = world.completed(2)
@@ -84,6 +144,16 @@ def test_errors_bring_the_previous_version_back(world: World) -> None:
     world.traffic(new, 1_000, errors={"model_error": 120})
     assert world.watch() == 1
     assert world.endpoint.stable == old.id
+
+
+def test_a_rollout_on_its_way_is_aborted_when_the_version_it_runs_beside_is_undone(world: World) -> None:
+    old, bad = world.live(1), world.completed(2)
+    world.live(3)
+    world.traffic(bad, 1_000, errors={"model_error": 400})
+    assert world.watch() == 1
+    assert world.all(Rollout)[-1].phase is Phase.ABORTED
+    assert world.shares() == {old.id: ("live", 10_000), bad.id: ("warm", 0)}
+    assert (world.endpoint.candidate, world.endpoint.rollout) == (None, None)
 
 
 def test_nothing_is_undone_over_the_head_of_a_person_who_is_on_it(world: World) -> None:
@@ -136,3 +206,13 @@ def test_an_endpoint_whose_counts_cannot_be_read_is_told_and_holds_up_no_other(w
     seen = watch_endpoints(world.store, world.finder, world.ids, world.clock)
     assert list(seen.unseen) == ["thyroid.prod"]
     assert seen.rolled_back == 0
+
+
+def test_after_the_rollback_the_endpoint_is_as_well_as_the_version_that_serves_it(world: World) -> None:
+    world.live(1)
+    new = world.completed(2)
+    world.traffic(new, 1_000, errors={"model_error": 120})
+    assert world.watch() == 1
+    standing = read_standing(world.store, world.counts, "thyroid.prod", world.clock.now())
+    assert standing.health is Health.WATCH
+    assert "mitigated" in standing.sentence

@@ -104,7 +104,7 @@ class Compiled:
         """Answer a neutral row, and learn what joining requests does and costs.
 
         Raises:
-            NotServable: the graph fails on it, or answers with something that is no number.
+            NotServable: the graph fails on it or on several rows, or answers with something that is no number.
         """
         try:
             neutral = self.predict(neutral_rows(self.intake, 1))
@@ -113,8 +113,11 @@ class Compiled:
         if not neutral.sound() or len(neutral.scores) != 1:
             raise NotServable(f"the graph of {self.manifest.model} answers a neutral row with no number")
         rows = neutral_rows(self.intake, max(_PROBED), np.random.default_rng(7))
-        self.joins = self._answers_alike(rows)
-        self._measure()
+        try:
+            self.joins = self._answers_alike(rows)
+            self._measure()
+        except Exception as error:  # as above
+            raise NotServable(f"the graph of {self.manifest.model} fails on several rows: {error}") from error
 
     def _answers_alike(self, rows: Inputs) -> bool:
         alone = [self.predict(cut(rows, row, row + 1)) for row in range(max(_PROBED))]

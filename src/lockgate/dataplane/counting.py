@@ -6,7 +6,7 @@ The hot path only appends to lists. `Counting.fold` makes profiles of them in bl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -126,8 +126,8 @@ class Counting:
         minute = int(self._clock() // 60)
         if minute != self._minute:
             self.fold()
-            self._minute = minute
-        elif tally.waiting >= BLOCK:
+        # One that was forgotten while a request of its was under way is folded by nobody else.
+        if tally.waiting >= BLOCK or self.tallies.get((tally.endpoint, tally.version, tally.role)) is not tally:
             self._fold(tally)
 
     def fold(self) -> None:
@@ -136,6 +136,14 @@ class Counting:
             if tally.requests or tally.waiting:
                 self._fold(tally)
         self._minute = int(self._clock() // 60)
+
+    def forget(self, loaded: Collection[Compiled]) -> None:
+        """Fold and drop what counts for other packages than these, so that the others can be let go."""
+        for key, tally in list(self.tallies.items()):
+            if tally.compiled not in loaded:
+                if tally.requests or tally.waiting:
+                    self._fold(tally)
+                del self.tallies[key]
 
     def take(self) -> list[ProfileRow]:
         """The deltas since the last call; whoever takes them sees to their delivery."""

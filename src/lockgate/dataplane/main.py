@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from lockgate.base.errors import BadSettings
@@ -10,6 +11,8 @@ from lockgate.dataplane.options import read_options
 
 #: One process a core is the plan, so no library may bring threads of its own; read when they are imported.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Open files, connections among them, that are asked for as far as the hard limit allows.
+_DESCRIPTORS = 65_536
 
 
 def main() -> int:
@@ -21,6 +24,7 @@ def main() -> int:
         return 2
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
+    _allow_connections()
     # Imported only now, under one thread.
     import uvloop
 
@@ -31,6 +35,14 @@ def main() -> int:
 
     uvloop.run(serve())
     return 0
+
+
+def _allow_connections() -> None:
+    """Each connection takes a descriptor, and the usual soft limit of 1,024 is far below what a gateway accepts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -18,7 +19,8 @@ class PredictionLog:
 
     def __init__(self, writer: SegmentWriter) -> None:
         self.writer = writer
-        self._schemas: dict[str, tuple[Compiled, Schema]] = {}
+        # Not to keep a package loaded that no route needs any more.
+        self._schemas: dict[str, tuple[ref[Compiled], Schema]] = {}
 
     def append(
         self, target: LiveTarget, prediction_id: str, role: str, time_us: int, inputs: Inputs, answer: Answer
@@ -41,7 +43,7 @@ class PredictionLog:
 
     def _schema(self, version: str, compiled: Compiled, answer: Answer) -> Schema:
         known = self._schemas.get(version)
-        if known is not None and known[0] is compiled:
+        if known is not None and known[0]() is compiled:
             return known[1]
         intake, manifest = compiled.intake, compiled.manifest
         schema = Schema(
@@ -54,7 +56,7 @@ class PredictionLog:
             classes=manifest.classes,
             positive=manifest.positive,
         )
-        self._schemas[version] = (compiled, schema)
+        self._schemas[version] = (ref(compiled), schema)
         return schema
 
 

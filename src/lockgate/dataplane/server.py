@@ -31,6 +31,8 @@ from lockgate.dataplane.state import StateKeeper
 
 _BACKLOG = 2048
 _SYNC_SECONDS = 0.05
+#: Before the next try to take a connection when there is no descriptor left for one.
+_ACCEPT_PAUSE = 0.2
 _LAST_PUSH_SECONDS = 3.0
 
 
@@ -137,8 +139,12 @@ class Server:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Out of descriptors: those that wait keep waiting until one is free.
+                # Out of descriptors: those that wait keep waiting until one is free. The socket stays readable all
+                # the while, so it is not looked at for a moment, or the loop would do nothing else.
                 say("a connection cannot be taken", error=str(error))
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                loop.call_later(_ACCEPT_PAUSE, self._accept_again, listener)
                 return
             connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
@@ -147,6 +153,10 @@ class Server:
             task = loop.create_task(self._connect(connection))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if self._listener is listener:
+            asyncio.get_running_loop().add_reader(listener, self._accept)
 
     async def _connect(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

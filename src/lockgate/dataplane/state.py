@@ -103,6 +103,7 @@ class StateKeeper:
                 self.changed.set()
                 return False
             gateway.table = LiveTable(state.table, loaded)
+            gateway.counting.forget(loaded.values())
             say("routes are in force", generation=state.generation)
         if gateway.access.revision != state.access.revision:
             gateway.access = Access(state.access.revision, state.access.tokens)
@@ -146,9 +147,10 @@ class StateKeeper:
                 continue
             try:
                 loaded[digest] = await asyncio.to_thread(load, digest, self._blobs)
-            except (LockgateError, OSError) as error:
-                self.problems[digest] = str(error)
-                say("a package cannot be loaded", package=digest, error=str(error))
+            except Exception as error:
+                # Whatever one package brings along, it must not end the worker that answers for all the others.
+                self.problems[digest] = str(error) if isinstance(error, LockgateError) else repr(error)
+                say("a package cannot be loaded", package=digest, error=self.problems[digest])
         return loaded
 
     def _missing(self, table: RouteTable, loaded: dict[str, Compiled]) -> bool:

@@ -125,7 +125,7 @@ class Bench:
         if len(self._rest) > _LONGEST_LINE:
             self._rest = b""
         for line in lines:
-            message = json.loads(line)
+            message = _message(line)
             self.warm |= "warm" in message
             if "child" in message:
                 self.child = message["child"]
@@ -145,3 +145,12 @@ class Bench:
                     os.killpg(self.child, signal.SIGKILL)
             more = self.listen(_GLANCE)[2]
         return self.ended is not None
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    """What a line says; nothing when it is no message, for a model's code can write to that pipe as well."""
+    try:
+        message: Any = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -6,6 +6,9 @@ import resource
 import signal
 from dataclasses import dataclass
 
+#: Seconds of processor time between the signal that says why and the one that ends it.
+_CPU_GRACE = 5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -23,16 +26,16 @@ class Limits:
 
 def apply(limits: Limits) -> None:
     """Hold this process, and what it starts, to the limits. There is no way back."""
-    for kind, wanted in (
-        (resource.RLIMIT_AS, limits.memory),
-        # The signal at the soft limit names the reason; the hard one a little later cannot be caught.
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
-        (resource.RLIMIT_FSIZE, limits.file_size),
-        (resource.RLIMIT_CORE, 0),
+    for kind, soft, hard in (
+        (resource.RLIMIT_AS, limits.memory, limits.memory),
+        # The signal at the soft limit names the reason; the one at the hard limit a little later cannot be caught.
+        (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + _CPU_GRACE),
+        (resource.RLIMIT_FSIZE, limits.file_size, limits.file_size),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
-        _, hard = resource.getrlimit(kind)
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (most, hard))
+        _, before = resource.getrlimit(kind)
+        most = hard if before == resource.RLIM_INFINITY else min(hard, before)
+        resource.setrlimit(kind, (min(soft, most), most))
 
 
 def reason_of(code: int, limits: Limits) -> str:

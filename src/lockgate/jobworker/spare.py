@@ -9,12 +9,15 @@ bool}``, and last ``{"ended": code}``. What is printed goes into the job's log.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -47,11 +50,19 @@ def main() -> None:
         _tell(told, {"warm": True})
         while line := sys.stdin.readline():
             sys.stdout.flush()
+            # Its temporary files go when it ends, also when it is killed and cannot clear up.
+            desk = tempfile.mkdtemp(prefix="lockgate-job-")
             parent, child = os.getpid(), os.fork()
             if child == 0:
+                os.environ["TMPDIR"] = tempfile.tempdir = desk
                 _be_child(parent, line, make, told)
             _tell(told, {"child": child})
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            # What it started and left behind goes with it; not reaped yet, its number cannot be another's.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
+            shutil.rmtree(desk, ignore_errors=True)
             _tell(told, {"ended": os.waitstatus_to_exitcode(status)})
 
 

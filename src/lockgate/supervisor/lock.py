@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.base.errors import Exists
+
+#: How often a taken lock is tried again: `who_runs` holds it for an instant, too.
+_LOOKS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,7 @@ def hold(path: Path, running: Running) -> Generator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except BlockingIOError as error:
             other = _read(descriptor)
             who = f" as process {other.pid}, at {other.url}" if other else ""
@@ -63,6 +67,18 @@ def who_runs(path: Path) -> Running | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    """Take the lock; raises BlockingIOError when somebody keeps it, and does not merely look whether it is free."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read(descriptor: int) -> Running | None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.base.errors import LockgateError, NotFound
+from lockgate.base.errors import Invalid, LockgateError, NotFound
 from lockgate.domain.registry.records import Version
 from lockgate.ports import ModelSource, Outbox, Store
 
@@ -48,8 +48,9 @@ def alias_receiver(store: Store, source: ModelSource) -> Receiver:
             version = tx.get(Version, payload["version"])
         number = version.source.get("version")
         if version.registered_model and number:
-            # Somebody may have cleared it away in MLflow; an alias to nothing is not worth trying for ever.
-            with contextlib.suppress(NotFound):
+            # Somebody may have cleared it away in MLflow, or given it a name that takes no alias: what is refused for
+            # good is not worth trying for ever, and the aliases of all other models would wait behind it.
+            with contextlib.suppress(NotFound, Invalid):
                 source.set_alias(version.registered_model, payload["environment"], number)
 
     return receive

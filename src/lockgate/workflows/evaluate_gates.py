@@ -48,6 +48,10 @@ def evaluate_gates(
     results = _results(version, champion, policy, workbench=workbench, blobs=blobs)
 
     def keep(tx: Transaction, why: Why) -> Promotion:
+        asked = tx.get(Promotion, promotion.id)
+        # Somebody may have turned it down while the gates were at work: it stays down.
+        if asked.state is not PromotionState.GATING:
+            return asked
         report = tx.add(
             GateReport(
                 id=ids.new("report", why.at),
@@ -64,8 +68,8 @@ def evaluate_gates(
             )
         )
         tx.record("report.made", report, after=report)
-        judged = tx.save(replace(tx.get(Promotion, promotion.id), report=report.id, policy_digest=policy.digest))
-        tx.record("promotion.judged", judged, before=promotion, after=judged)
+        judged = tx.save(replace(asked, report=report.id, policy_digest=policy.digest))
+        tx.record("promotion.judged", judged, before=asked, after=judged)
         return decide_promotion(tx, ids, configs, judged, why)
 
     return _finish(job, store, jobs, clock, promotion, keep)

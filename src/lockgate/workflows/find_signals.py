@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lockgate.base.errors import CorruptArtifact, Invalid, LockgateError, NotFound
 from lockgate.base.verdict import Verdict
 from lockgate.base.window import minute_of
 from lockgate.domain.alerting.records import Signal, SignalKind
@@ -26,7 +27,7 @@ from lockgate.domain.routing.table import Role
 from lockgate.ports import ConfigReader, Labels, Store
 from lockgate.workflows.count_profiles import Counts, Minute, feature_sum, traffic_sum
 from lockgate.workflows.read_monitoring import drift_spec
-from lockgate.workflows.read_quality import metric_for, outcomes_of
+from lockgate.workflows.read_quality import comparable, metric_for, misfit, outcomes_of
 
 #: Minutes in which errors and slow answers are counted.
 _TRAFFIC_MINUTES = 5
@@ -40,7 +41,7 @@ _REFUSED_SHARE = 0.05
 _EVIDENCE = 1000.0
 #: Newest labelled predictions that quality is measured on, where the file names no number.
 LABELLED_ROWS = 500
-_MOST_TOLD = 5
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,11 +70,19 @@ class SignalFinder:
         with self._store.reading() as tx:
             version = tx.get(Version, endpoint.stable)
         config = self._configs.read(version.config)
-        found = [
-            *self._traffic(endpoint, version, config.slo, now),
-            *self._drift(endpoint, version, config.watch.drift, now),
-            *self._quality(endpoint, version, config, now),
-        ]
+        found, trouble = list[Breach](), list[LockgateError]()
+        for look in (
+            lambda: self._traffic(endpoint, version, config.slo, now),
+            lambda: self._drift(endpoint, version, config.watch.drift, now),
+            lambda: self._quality(endpoint, version, config, now),
+        ):
+            try:
+                found += look()
+            except (Invalid, CorruptArtifact, NotFound) as error:
+                # A baseline that cannot be read must not hide that every third request fails.
+                trouble.append(error)
+        if trouble and not found:
+            raise trouble[0]
         return [
             Signal(
                 endpoint=endpoint.id,
@@ -120,14 +129,17 @@ class SignalFinder:
         limit = None if watch is None else watch.at_least if watch.at_least is not None else watch.at_most
         if watch is None or limit is None or version.manifest is None:
             return
+        metric = metric_for(version.manifest, watch)
+        if misfit(metric, version.manifest):
+            return  # the endpoint's page says why quality is unknown; errors and drift are watched all the same
         first = minute_of(now - timedelta(seconds=watch.labels_within))
-        joined = self._labels.joined(endpoint.id, first, minute_of(now) + 1, version.id)
         rows = watch.least_rows or LABELLED_ROWS
-        newest = sorted(joined, key=lambda label: label.prediction_id)[-rows:]
-        metric, outcomes = metric_for(version.manifest, watch), outcomes_of(newest, version.manifest)
-        # The same rows must give the same verdict at every look, so chance is seeded by what is looked at.
-        rng = np.random.default_rng(len(joined))
-        judged = assess(metric, outcomes, limit, rng, least_rows=rows)
+        # This is asked every few seconds, so its cost must not grow with the labels; some of them may be of no use.
+        joined = self._labels.joined(endpoint.id, first, minute_of(now) + 1, version.id, newest=2 * rows)
+        newest = comparable(metric, version.manifest, joined)[-rows:]
+        # Always the same chance: the same rows must give the same verdict at every look.
+        rng = np.random.default_rng(0)
+        judged = assess(metric, outcomes_of(newest, version.manifest), limit, rng, least_rows=rows)
         if judged.verdict is Verdict.FAIL and judged.estimate is not None:
             yield Breach(
                 kind=SignalKind.QUALITY,

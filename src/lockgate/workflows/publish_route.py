@@ -21,7 +21,8 @@ def publish_route(tx: Transaction, route: EndpointRoute, *, reason: str, at: dat
     """Append generation n+1 with ``route`` in it, as part of the caller's transaction."""
     table = latest_table(tx, at)
     before = table.endpoint(route.name)
-    following = tx.add(with_endpoint(table, route, reason=reason, at=at))
+    # A change that was meant earlier may come later: who served when is read from these times, so they never go back.
+    following = tx.add(with_endpoint(table, route, reason=reason, at=max(at, table.published_at)))
     tx.record(
         "routes.published",
         following,

@@ -82,15 +82,23 @@ def _side(minutes: Sequence[Minute]) -> Side | None:
 
 
 def _by_minute(ours: Sequence[Minute], theirs: Sequence[Minute]) -> tuple[ComparedMinute, ...]:
-    known = sorted({each.minute for each in (*ours, *theirs)})
+    # A rollout may have run for ten thousand minutes, so each is looked up, not searched for.
+    ours_at, theirs_at = _at(ours), _at(theirs)
     return tuple(
         ComparedMinute(
             at=start_of_minute(minute),
-            candidate=_side([each for each in ours if each.minute == minute]),
-            stable=_side([each for each in theirs if each.minute == minute]),
+            candidate=_side(ours_at.get(minute, [])),
+            stable=_side(theirs_at.get(minute, [])),
         )
-        for minute in known
+        for minute in sorted(ours_at.keys() | theirs_at.keys())
     )
+
+
+def _at(minutes: Sequence[Minute]) -> dict[int, list[Minute]]:
+    found: dict[int, list[Minute]] = {}
+    for each in minutes:
+        found.setdefault(each.minute, []).append(each)
+    return found
 
 
 _Scores = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], float | None]

@@ -75,7 +75,9 @@ def _endpoint(tx: Transaction, counts: Counts, endpoint: Endpoint, now: datetime
     recent = [each for each in answered if each.minute > this - RECENT]
     traffic = traffic_of(traffic_sum(recent)) if recent else None
     incidents = tx.find(Incident, endpoint=endpoint.id, state=_UNRESOLVED, order="-opened_at")
-    alerts = tx.find(Alert, endpoint=endpoint.id, state=AlertState.OPEN, order="-last_at")
+    # An alert on a version that was rolled back is told by its incident; the endpoint is as well as what serves it.
+    serving = [version for version in (endpoint.stable, endpoint.candidate) if version]
+    alerts = tx.find(Alert, endpoint=endpoint.id, version=serving, state=AlertState.OPEN, order="-last_at")
     drift = _drift(tx, counts, endpoint, [each for each in answered if each.minute > this - DRIFT])
     on_its_way = _on_its_way(tx, endpoint)
     mitigated = sum(incident.state is IncidentState.MITIGATED for incident in incidents)

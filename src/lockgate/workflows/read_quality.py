@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -31,16 +32,17 @@ def read_quality(
         return None
     metric = metric_for(version.manifest, watch)
     first, last = minutes
-    joined = labels.joined(endpoint, first, last, version.id)
+    joined = comparable(metric, version.manifest, labels.joined(endpoint, first, last, version.id))
     outcomes = outcomes_of(joined, version.manifest)
     # Resampling needs chance; always the same, so that looking twice shows the same figures.
     rng = np.random.default_rng(0)
-    verdict, sentence, found = _held(metric, outcomes, watch, rng)
+    unfit = misfit(metric, version.manifest)
+    verdict, sentence, found = (Verdict.UNKNOWN, unfit, None) if unfit else _held(metric, outcomes, watch, rng)
     made = np.array([label.minute for label in joined], dtype=np.int64)
     points: list[QualityPoint] = []
     for start in range(first, last, span):
         inside = outcomes.take((made >= start) & (made < start + span))
-        value = metric.measure(inside) if len(inside) >= LEAST_IN_SPAN else float("nan")
+        value = metric.measure(inside) if len(inside) >= LEAST_IN_SPAN and not unfit else float("nan")
         point = QualityPoint(at=start_of_minute(start), rows=len(inside), value=value if np.isfinite(value) else None)
         points.append(point)
     return QualityPicture(
@@ -68,13 +70,28 @@ def metric_for(manifest: Manifest, watch: QualityWatch | None) -> Metric:
     return metric_named("accuracy" if manifest.positive is None else "roc_auc")
 
 
-def outcomes_of(joined: Sequence[Label], manifest: Manifest) -> Outcomes:
-    """Labels and the predictions they belong to, as arrays; labels that are no number are no truth of a regression."""
+def misfit(metric: Metric, manifest: Manifest) -> str:
+    """Why the metric cannot be measured on this model's answers, or nothing."""
+    if metric.regression is not (manifest.task == "regression"):
+        return f"{metric.name} is unknown: it does not suit a {manifest.task}"
+    if metric.needs_score and manifest.positive is None:
+        return f"{metric.name} is unknown: it needs a score for one positive class"
+    return ""
+
+
+def comparable(metric: Metric, manifest: Manifest, joined: Sequence[Label]) -> list[Label]:
+    """Those labels that can be held against their predictions. One that cannot, such as a text where a number is
+    predicted, would make the figure of all the others unknown."""
     if manifest.task == "regression":
-        pairs = [(_number(label.value), label.score) for label in joined]
-        truth = np.array([np.nan if value is None else value for value, _ in pairs], dtype=np.float64)
-        given = np.array([np.nan if score is None else score for _, score in pairs], dtype=np.float64)
-        return Outcomes(labels=truth, predicted=given)
+        return [label for label in joined if _number(label.value) is not None and _finite(label.score)]
+    return [label for label in joined if _finite(label.score)] if metric.needs_score else list(joined)
+
+
+def outcomes_of(joined: Sequence[Label], manifest: Manifest) -> Outcomes:
+    """Labels that are `comparable`, and the predictions they belong to, as arrays."""
+    if manifest.task == "regression":
+        truth = np.array([float(label.value) for label in joined], dtype=np.float64)
+        return Outcomes(labels=truth, predicted=np.array([label.score for label in joined], dtype=np.float64))
     scores = np.array([np.nan if label.score is None else label.score for label in joined], dtype=np.float64)
     return Outcomes(
         labels=np.array([label.value for label in joined], dtype=object),
@@ -101,8 +118,13 @@ def _held(
     return Verdict.UNKNOWN, sentence, seen
 
 
+def _finite(number: float | None) -> bool:
+    return number is not None and isfinite(number)
+
+
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if isfinite(number) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from lockgate.base.errors import NotAllowedNow
 from lockgate.base.ids import Ids
 from lockgate.domain.gates.config import Policy, policy_for
-from lockgate.domain.gates.records import Promotion, PromotionState, Release
+from lockgate.domain.gates.records import Promotion, PromotionState
 from lockgate.domain.gates.rules import may_request
 from lockgate.domain.registry.records import Model, Version, VersionState
+from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.ports import ConfigReader, Jobs, Store, Transaction, Why
 
 JOB = "gate"
@@ -78,5 +79,6 @@ def policy_of(tx: Transaction, configs: ConfigReader, version: Version, environm
 
 
 def released_in(tx: Transaction, version: Version) -> set[str]:
-    """Environments in which this version is or was released."""
-    return {release.environment for release in tx.find(Release, version=version.id)}
+    """Environments whose whole traffic this version has had; a rollout that was aborted opens no further gate."""
+    done = tx.find(Rollout, candidate=version.id, phase=Phase.COMPLETED)
+    return {rollout.environment for rollout in done}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockgate.base.errors import NotAllowedNow, NotFound
-from lockgate.domain.gates.records import Endpoint, Release
+from lockgate.domain.gates.records import Endpoint
 from lockgate.domain.registry.records import Version, VersionState
 from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, RouteTable, Target
@@ -19,10 +19,10 @@ def roll_back(store: Store, endpoint_id: str, why: Why, *, to: str | None = None
     Without ``to``: a rollout under way is aborted; otherwise the version that was live before answers again.
 
     Args:
-        to: version id to go back to; it must have been released on this endpoint.
+        to: version id to go back to; it must have had this endpoint's whole traffic before.
 
     Raises:
-        NotFound: no such endpoint, or a version never released here.
+        NotFound: no such endpoint, or a version that was never fully live here.
         NotAllowedNow: there is nothing to go back to, or the version was revoked.
     """
     with store.begin(why) as tx:
@@ -64,9 +64,10 @@ def _abort_rollout(tx: Transaction, endpoint: Endpoint, why: Why) -> bool:
 
 def _target(tx: Transaction, endpoint: Endpoint, to: str | None, *, aborted: bool) -> str:
     if to is not None:
-        if not tx.find(Release, endpoint=endpoint.id, version=to, limit=1):
+        # A release is made before its rollout begins: going "back" to a canary would take it past its guards.
+        if not tx.find(Rollout, endpoint=endpoint.id, candidate=to, phase=Phase.COMPLETED, limit=1):
             raise NotFound(
-                f"{to} was never released on {endpoint.id}", hint="lockgate endpoints show lists what was live there"
+                f"{to} was never fully live on {endpoint.id}", hint="lockgate endpoints show lists what was live there"
             )
         chosen = to
     elif aborted and endpoint.stable is not None:

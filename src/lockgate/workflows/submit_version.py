@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lockgate.base.digest import check_digest, digest_of
 from lockgate.base.errors import Invalid, NotFound
 from lockgate.domain.gates.config import CHAIN, ModelConfig
+from lockgate.domain.gates.rules import may_request
 from lockgate.domain.registry.records import Model, Version, VersionState, version_id
 from lockgate.ports import Blobs, ConfigReader, Jobs, Store, Transaction, Why
 
@@ -39,12 +40,16 @@ def submit_version(
     Raises:
         Invalid: the configuration, the source or the data, with every problem.
         NotFound: a data set that was never uploaded.
+        NotAllowedNow: a new version cannot go to that environment first.
     """
     config = configs.read(asked.config)
     _check_source(asked.source)
     _check_data(blobs, config, asked.data)
     if asked.to is not None and asked.to not in CHAIN:
         raise Invalid(f"there is no environment {asked.to!r}", hint=f"take one of {', '.join(CHAIN)}")
+    if asked.to is not None:
+        # Found out only when it is packaged, this would fail a version that is good.
+        may_request(asked.to, ()).demand()
     with store.begin(why) as tx:
         _ensure_model(tx, config, why)
         newest = tx.find(Version, model=config.model, order="-number", limit=1)

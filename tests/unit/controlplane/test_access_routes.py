@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import httpx
 import pytest
 
+from lockgate.base.errors import Unavailable
 from lockgate.controlplane.api.app import API, create_app
+from lockgate.controlplane.api.routers import registry
 from lockgate.controlplane.sessions import COOKIE
 from lockgate.domain.access.records import RoleName, Token
 from lockgate.domain.access.tokens import hash_of, is_token
+from lockgate.ports import Why
 from lockgate.testing import FakeClock
+from lockgate.wiring import database_trouble
 from lockgate.workflows.identify import Identities
 from tests.control import Control, control_in, served
 
@@ -179,6 +183,31 @@ def test_another_site_signs_nobody_in(control: Control, client: httpx.Client) ->
     answer = client.post("/session", json={"token": token}, headers={"origin": "https://evil.example"})
     assert answer.status_code == 403
     assert client.post("/session", data={"token": token}).status_code == 422
+
+
+def test_who_submits_for_an_environment_must_be_let_promote_there(control: Control) -> None:
+    body = {"source": {"run_id": "r"}, "config": "model: m", "to": "dev"}
+    bound = _bearer(control.token("ci", RoleName.DEVELOPER, environments=("test",)))
+    with served(create_app(control.parts, [registry.router])) as url, httpx.Client(base_url=f"{url}{API}") as client:
+        refused = client.post("/submissions", json=body, headers=bound)
+        assert (refused.status_code, refused.json()["detail"]) == (403, "ci may not promote in dev")
+        # Let through as far as the configuration, which is no good.
+        assert client.post("/submissions", json={**body, "to": None}, headers=bound).status_code == 422
+
+
+def test_it_is_not_ready_while_its_database_is_away(client: httpx.Client) -> None:
+    assert client.get("/health/ready").json() == {"ready": True, "parts": {"database": True}}
+
+    class Away:
+        """A store whose database does not answer."""
+
+        def begin(self, why: Why) -> Never:
+            raise Unavailable("the database does not answer")
+
+        def reading(self) -> Never:
+            raise Unavailable("the database does not answer")
+
+    assert database_trouble(Away())() == "the database does not answer"
 
 
 def test_readiness_says_which_part_is_missing_and_not_why(control: Control) -> None:

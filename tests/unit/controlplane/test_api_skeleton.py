@@ -286,6 +286,19 @@ def test_a_refusal_is_given_again_and_a_failure_of_ours_can_be_tried_again(
         assert len(calls) == times
 
 
+def test_what_is_decided_late_can_be_asked_again_with_its_key_too(
+    control: Control, client: httpx.Client, dora: dict[str, str]
+) -> None:
+    alma = {**_bearer(control.token("alma", RoleName.APPROVER)), "idempotency-key": "signed"}
+    answers = [client.post(f"{API}/probe/approve/dora", headers=alma) for _ in range(2)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"approved_by": "alma"})] * 2
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    own = [client.post(f"{API}/probe/approve/alma", headers={**alma, "idempotency-key": "own"}) for _ in range(2)]
+    assert [answer.status_code for answer in own] == [403, 403]
+    unasked = client.post(f"{API}/probe/forgetful", headers={**dora, "idempotency-key": "forgotten"})
+    assert unasked.status_code == 500
+
+
 def test_a_key_is_its_caller_s_own(control: Control, client: httpx.Client, dora: dict[str, str]) -> None:
     dan = _bearer(control.token("dan", RoleName.DEVELOPER))
     for who in (dora, dan):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,14 @@ def test_a_package_that_answers_its_neutral_row_with_no_number_is_not_ready(tmp_
         load(keep_regression(blobs, reciprocal(1.5), ONE_NUMBER), blobs)
 
 
+def test_a_package_that_takes_one_row_and_no_more_is_not_ready(tmp_path: Path) -> None:
+    graph = onnx.load_model_from_string(reciprocal())
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    blobs = DirectoryBlobs(tmp_path)
+    with pytest.raises(NotServable, match="several rows"):
+        load(keep_regression(blobs, graph.SerializeToString(), ONE_NUMBER), blobs)
+
+
 def test_a_graph_without_the_signatures_inputs_is_not_ready(tmp_path: Path) -> None:
     blobs = DirectoryBlobs(tmp_path)
     columns = (Column(name="other", kind=Kind.NUMBER, datatype="FP64"),)
@@ -155,6 +164,21 @@ def test_each_minute_has_its_own_counts(forest: Compiled) -> None:
     assert [row.minute for row in rows] == [0, 1]
     errors = [Profile.decode(row.data, forest.baseline).errors for row in rows]
     assert [(found[Failure.INVALID_INPUT], found[Failure.SHED]) for found in errors] == [(1, 0), (0, 1)]
+
+
+def test_a_package_that_no_route_needs_is_let_go_and_what_it_still_answers_counts(
+    forest: Compiled, inverse: Compiled
+) -> None:
+    counting = Counting(lambda: 600.0)
+    old = counting.tally("dose.prod", "dose:1", "live", inverse)
+    counting.tally("thyroid.prod", "thyroid:1", "live", forest)
+    old.failed(Failure.SHED, 503)
+    counting.forget([forest])
+    assert [tally.compiled for tally in counting.tallies.values()] == [forest]
+    old.failed(Failure.SHED, 503)
+    counting.settle(old)
+    [row] = counting.take()
+    assert Profile.decode(row.data, inverse.baseline).errors[Failure.SHED] == 2
 
 
 def endpoint(compiled: Compiled, *weights: tuple[int, Role, int]) -> LiveEndpoint:

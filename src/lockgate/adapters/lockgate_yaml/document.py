@@ -18,6 +18,8 @@ _MOST_BYTES = 64 * 1024
 _MOST_DEPTH = 12
 #: Few enough that no nesting of them can grow to more than a few thousand values.
 _MOST_ALIASES = 16
+#: Whole numbers stay below it.
+_LARGEST = 2**63
 
 #: Keys and indexes from the top of the document to a value.
 Path = tuple[str | int, ...]
@@ -102,9 +104,11 @@ def _plain(value: Any, path: Path, lines: dict[Path, int]) -> Any:
         return items
     if isinstance(value, bool) or value is None:
         return value
-    for kind in (int, float):
-        if isinstance(value, kind) and math.isfinite(value):
-            return kind(value)
+    # What no number of a record can hold stays text, which the schema then refuses by its line.
+    if isinstance(value, int) and abs(value) < _LARGEST:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
     return str(value)
 
 

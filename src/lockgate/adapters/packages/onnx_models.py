@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def open_onnx(folder: Path, described: MLModel) -> tuple[str, Any]:
         raise CorruptArtifact(f"MLmodel names {name!r}, and there is no such file", hint="log the model again")
     try:
         proto: Any = onnx.load_model_from_string(path.read_bytes())
-        outside = any(uses_external_data(tensor) for tensor in proto.graph.initializer)
+        outside = any(uses_external_data(tensor) for tensor in _tensors(proto))
         if not outside:
             onnx.checker.check_model(proto)
     except Exception as error:  # protobuf and the checker raise classes of their own
@@ -47,6 +47,27 @@ def open_onnx(folder: Path, described: MLModel) -> tuple[str, Any]:
             hint="save it in one piece, without external data",
         )
     return name, proto
+
+
+def _tensors(proto: Any) -> Iterator[Any]:
+    """Every constant of the model, those inside nodes, branches and functions included."""
+    nodes: list[Any] = [node for function in proto.functions for node in function.node]
+    graphs: list[Any] = [proto.graph]
+    while graphs or nodes:
+        for attribute in [attribute for node in nodes for attribute in node.attribute]:
+            graphs += [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+            yield from (attribute.t, *attribute.tensors)
+            yield from _parts([attribute.sparse_tensor, *attribute.sparse_tensors])
+        nodes = []
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            yield from _parts(graph.sparse_initializer)
+            nodes = list(graph.node)
+
+
+def _parts(sparse: Iterable[Any]) -> Iterator[Any]:
+    return (part for tensor in sparse for part in (tensor.values, tensor.indices))
 
 
 def adopt(
@@ -84,6 +105,12 @@ def adopt(
 
 def _described(loaded: Any, inputs: tuple[Column, ...], path: str) -> Graph:
     given = {found.name: found.type for found in loaded.get_inputs()}
+    fixed = [found.name for found in loaded.get_inputs() if found.shape and isinstance(found.shape[0], int)]
+    if fixed:
+        raise NotServable(
+            f"the graph takes no other number of rows than its input {fixed[0]!r} names",
+            hint="export it with a free first dimension",
+        )
     names = [column.name for column in inputs]
     if sorted(given) == sorted(names) and not inputs[0].shape:
         layout, matrix = "columns", ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from lockgate.domain.registry.manifest import Column, Kind
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _MOST_BYTES = 2 * 1024**3
+_PIECE = 1 << 20
 _MOST_ROWS = 20_000_000
 
 
@@ -100,7 +102,10 @@ def _cast(series: Any, column: Column) -> Any:
         return filled.map(str, na_action="ignore").where(series.notna(), None).astype(object)
     whole = series.notna().all()
     if column.kind is Kind.BOOLEAN:
-        return series.astype(bool if whole else "float64")
+        truth = series.astype("float64")
+        if not truth.dropna().isin((0, 1)).all():
+            raise ValueError("found a number besides 0 and 1")
+        return truth.astype(bool) if whole else truth
     if column.kind is Kind.INTEGER:
         numbers = series.astype("float64")
         if whole and (numbers % 1 == 0).all():
@@ -120,10 +125,14 @@ def _parquet(path: Path, role: str) -> Any:
 
 
 def _unpacked(path: Path, role: str) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    data = unpacker.decompress(path.read_bytes(), _MOST_BYTES)
-    if unpacker.unconsumed_tail:
-        raise TooLarge(f"the {role} data unpacks to more than {_MOST_BYTES} bytes")
-    if not unpacker.eof:
-        raise Invalid(f"the {role} data cannot be read: the gzip file is cut off")
-    return data
+    data = bytearray()
+    # A file may be several gzip files one behind the other, as programs that pack in parallel write it.
+    with gzip.open(path) as packed:
+        try:
+            while piece := packed.read(_PIECE):
+                data += piece
+                if len(data) > _MOST_BYTES:
+                    raise TooLarge(f"the {role} data unpacks to more than {_MOST_BYTES} bytes")
+        except EOFError as error:
+            raise Invalid(f"the {role} data cannot be read: the gzip file is cut off") from error
+    return bytes(data)

@@ -84,7 +84,8 @@ class Scan:
         while at + _HEAD.size <= end:
             length, crc = _HEAD.unpack_from(data, at)
             start = at + _HEAD.size
-            if length > MAX_FRAME or start + length > end:
+            # A power cut may leave zeros at the end, and the CRC of nothing is zero as well.
+            if length == 0 or length > MAX_FRAME or start + length > end:
                 break
             at = start + length
             payload = data[start:at]

@@ -53,6 +53,8 @@ class SegmentWriter:
         self._syncing = threading.Lock()
         self._dirty = False
         self._broken_until = 0.0
+        #: A segment whose sync failed.
+        self._unsound: _Open | None = None
         #: Records written, and records given up because the disk did not take them.
         self.written = 0
         self.dropped = 0
@@ -85,9 +87,11 @@ class SegmentWriter:
         return True
 
     def tidy(self) -> None:
-        """Seal the segment if it is old enough."""
+        """Seal the segment if it is old enough, or if the disk failed to keep it."""
         current = self._current
-        if current is not None and self._clock() - current.since >= self._max_age:
+        if current is None:
+            return
+        if current is self._unsound or self._clock() - current.since >= self._max_age:
             self._retire()
 
     def needs_sync(self) -> bool:
@@ -112,8 +116,8 @@ class SegmentWriter:
         if current is not None and not self._synced(current.fd):
             # The kernel may have dropped the pages and forgotten: a second fsync would prove nothing.
             self._broken_until = self._clock() + self._retry_after
-            if self._current is current:
-                self._retire()
+            # Only marked: it is retired, and so closed, by the thread that writes, which may be about to.
+            self._unsound = current
         while self._retired:
             self._finish(self._retired.popleft())
 
@@ -137,10 +141,13 @@ class SegmentWriter:
             self._retire()
 
     def _begin(self, now: float) -> _Open:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._seq:012d}.open"
         fresh = path.with_suffix(".new")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fd = self._created(fresh)
+        except FileNotFoundError:
+            # A reader has removed the folder at that very moment, empty as it was.
+            fd = self._created(fresh)
         try:
             # Locked before it gets the name readers look for, so that none takes it for a dead writer's.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,6 +160,10 @@ class SegmentWriter:
         self._described = set()
         self._current = _Open(fd, path, len(MAGIC), now)
         return self._current
+
+    def _created(self, path: Path) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def _give_up(self, error: OSError, now: float) -> None:
         self.trouble = error.strerror or str(error)

@@ -80,8 +80,11 @@ class SqlLabels:
             with self._database.writing() as connection:
                 connection.execute(fill, rows)
 
-    def joined(self, endpoint: str, start: int, end: int, version: str | None = None) -> list[Label]:
-        """Labels with their predictions, of predictions made in the minutes start <= minute < end."""
+    def joined(
+        self, endpoint: str, start: int, end: int, version: str | None = None, *, newest: int | None = None
+    ) -> list[Label]:
+        """Labels with their predictions, of predictions made in the minutes start <= minute < end, oldest first;
+        at most so many of the ``newest`` predictions, all without."""
         query = select(labels).where(
             labels.c.endpoint == endpoint,
             labels.c.minute >= start,
@@ -90,9 +93,11 @@ class SqlLabels:
         )
         if version is not None:
             query = query.where(labels.c.version == version)
+        # Ids of predictions grow with time, so they tell the order within a minute.
+        query = query.order_by(labels.c.minute.desc(), labels.c.prediction_id.desc()).limit(newest)
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(labels.c.minute, labels.c.created)).all()
-        return [_label(row) for row in rows]
+            rows = connection.execute(query).all()
+        return [_label(row) for row in reversed(rows)]
 
 
 def _batches(all: Iterable[Label]) -> Iterator[list[Label]]:

@@ -131,6 +131,15 @@ class Access:
         if not self.authorizer.allows(self.caller, self.action, environment=environment, requested_by=requested_by):
             raise _forbidden(self.caller, self.action, environment, requested_by)
 
+    def require_also(self, action: Action, *, environment: str) -> None:
+        """Go on only when the caller may do a second thing too, which the request asks for with the first.
+
+        Raises:
+            Forbidden: they may not.
+        """
+        if not self.authorizer.allows(self.caller, action, environment=environment):
+            raise _forbidden(self.caller, action, environment, "")
+
     def why(self, reason: str) -> Why:
         """The who and why of a transaction that does what was asked."""
         return Why(
@@ -163,11 +172,15 @@ class DeclaredRoute(APIRoute):
             if not declared.streams:
                 # Read here, a body that is too large is told as such; the framework would call it malformed.
                 await request.body()
+
+            async def settled(request: Request) -> Response:
+                response = await inner(request)
+                if not access.settled:
+                    raise LockgateError(f"{request.method} {self.path} answered without having asked who may")
+                return response
+
             once = not (declared.streams or declared.secret)
-            response = await (answer_once(request, access.caller, inner) if once else inner(request))
-            if not access.settled:
-                raise LockgateError(f"{request.method} {self.path} answered without having asked who may")
-            return response
+            return await (answer_once(request, access.caller, settled) if once else settled(request))
 
         return handle
 

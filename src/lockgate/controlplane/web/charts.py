@@ -64,7 +64,7 @@ def over_time(
         data=_plain(rows),
         series=[line.series for line in lines],
         curveType="monotone",
-        withDots=bridged or len(rows) < 3,
+        withDots=bridged or _sparse(rows, lines),
         strokeWidth=2,
         connectNulls=bridged,
         lineChartProps={"syncId": "time"},
@@ -80,7 +80,7 @@ def stacked(rows: Sequence[Mapping[str, Any]], lines: Sequence[Line], *, unit: s
         series=[line.series for line in lines],
         type="stacked",
         curveType="monotone",
-        withDots=len(rows) < 3,
+        withDots=_sparse(rows, lines),
         strokeWidth=1.5,
         fillOpacity=0.35,
         withGradient=False,
@@ -166,6 +166,11 @@ def level(verdict: str, distance: float | None) -> int:
     if verdict == "fail":
         return 4 if distance >= 0.2 else 3
     return 0 if distance < 0.05 else 1 if distance < 0.1 else 2
+
+
+def _sparse(rows: Sequence[Mapping[str, Any]], lines: Sequence[Line]) -> bool:
+    """Whether so little is known that lines alone would hardly show it: one point draws none at all."""
+    return sum(any(row.get(line.key) is not None for line in lines) for row in rows) < 4
 
 
 def _around(values: Sequence[float]) -> dict[str, Any]:

@@ -17,8 +17,6 @@ class RollBack:
     version: str
     to: str
     reason: str
-    #: A rollout that is under way and has to be aborted with it.
-    rollout: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +55,7 @@ def decide(
             candidate is judged by its rollout's guards.
         endpoint: which version is in service, and which was before.
         previous_has_open_alert: whether the version to go back to has an open alert, on this endpoint.
-        human_acted: whether a person has already released, rolled back or stopped something in this incident.
+        human_acted: whether a person has said that they are on it.
     """
     counted = [alert for alert in alerts if alert.state is AlertState.OPEN and alert.version == endpoint.stable]
     if endpoint.stable is None or not counted:
@@ -76,7 +74,7 @@ def decide(
         return Page(reason=f"there is no previous version to go back to: {breach}")
     if previous_has_open_alert:
         return Page(reason=f"{endpoint.previous}, the version before, has an open alert itself: {breach}")
-    return RollBack(version=endpoint.stable, to=endpoint.previous, reason=breach, rollout=endpoint.rollout)
+    return RollBack(version=endpoint.stable, to=endpoint.previous, reason=breach)
 
 
 def _tell(alerts: Sequence[Alert]) -> str:

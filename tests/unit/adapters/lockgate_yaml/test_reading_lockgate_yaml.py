@@ -131,6 +131,7 @@ environments:
         ("gates: [{in: [dev]}]", "gates[0]: needs quality or regression or slices or latency"),
         ("gates: [quality]", "gates[0]: should be a block of keys, and is 'quality'"),
         ("gates: [{latency: {p99_ms: .nan}}]", "should be a number, and is 'nan'"),
+        ("gates: [{latency: {p99_ms: " + "9" * 400 + "}}]", "should be a number, and is '999"),
         ("gates: [{latency: {p99_ms: 0}}]", "0 is out of range: more than 0"),
         ("gates: [{slices: {metric: f1, by: [sex]}}]", "gates[0].slices: needs at_least, at_most or gap"),
         ("gates: [{slices: {metric: f1, by: [], gap: 1}}]", "gates[0].slices.by: is an empty list"),

@@ -176,6 +176,37 @@ def test_a_segment_is_sealed_by_size_and_the_next_describes_itself_again(tmp_pat
     assert ids_in(tmp_path) == ["01a", "01b"]
 
 
+def test_zeros_that_a_power_cut_left_at_the_end_are_torn_off(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "000000000000.seg").write_bytes(segment(SCHEMA, record()) + bytes(64))
+    assert ids_in(tmp_path) == ["01a"]
+    scan = Scan(segment(SCHEMA, record()) + bytes(64))
+    assert len(list(scan)) == 2
+    assert (scan.torn, scan.damaged) == (64, 0)
+
+
+def test_a_segment_whose_sync_failed_is_sealed_by_the_thread_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    writer = SegmentWriter(tmp_path / "a", retry_after=0.0)
+    writer.append(SCHEMA, record("01a"))
+    writer.flush()
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fdatasync", fail)
+        writer.sync()
+    assert (writer.sync_failures, writer.trouble) == (1, "Input/output error")
+    # Its descriptor is still open: a write that was under way meets its own file and nothing else.
+    writer.append(SCHEMA, record("01b"))
+    assert writer.flush()
+    writer.tidy()
+    writer.sync()
+    assert ids_in(tmp_path) == ["01a", "01b"]
+    writer.close()
+
+
 def test_a_segment_is_sealed_by_age(tmp_path: Path) -> None:
     now = [0.0]
     writer = SegmentWriter(tmp_path / "a", max_age=5.0, clock=lambda: now[0])

@@ -89,12 +89,6 @@ def test_closed_alerts_and_other_versions_count_for_nothing() -> None:
     assert isinstance(decided(alert(SignalKind.ERRORS), endpoint=replace(ENDPOINT, stable=None)), Nothing)
 
 
-def test_a_rollout_on_its_way_is_aborted_with_it() -> None:
-    found = decided(alert(SignalKind.ERRORS), endpoint=replace(ENDPOINT, rollout="roll_1"))
-    assert isinstance(found, RollBack)
-    assert found.rollout == "roll_1"
-
-
 @given(
     st.lists(
         st.tuples(st.sampled_from(SignalKind), st.sampled_from(["m:2", "m:3", "m:4"]), st.sampled_from(AlertState))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 
 from fastapi import Request, Response
@@ -9,6 +10,8 @@ from pydantic import BaseModel
 
 from lockgate.controlplane.api.declared import ANONYMOUS, declared_router, needs
 from lockgate.controlplane.parts import parts_of
+
+_log = logging.getLogger(__name__)
 
 router = declared_router("", tag="health")
 
@@ -43,7 +46,11 @@ async def live() -> Live:
 @needs(ANONYMOUS)
 def ready(request: Request, response: Response) -> Ready:
     """All parts that requests need are there; 503 while they are not."""
-    parts = {name: not check() for name, check in parts_of(request).readiness.items()}
+    troubles = {name: check() for name, check in parts_of(request).readiness.items()}
+    for name, trouble in troubles.items():
+        if trouble:
+            _log.warning("%s is not ready: %s", name, trouble)
+    parts = {name: not trouble for name, trouble in troubles.items()}
     answer = Ready(ready=all(parts.values()), parts=parts)
     response.status_code = 200 if answer.ready else 503
     return answer

@@ -54,6 +54,8 @@ async def upload(request: Request, access: AccessTo) -> Stored:
 def submit(body: SubmissionIn, access: AccessTo) -> Submitted:
     """Take a logged model as a new version; a job packages it and puts it forward."""
     parts = access.parts
+    if body.to is not None:
+        access.require_also(Action.PROMOTE, environment=body.to)
     asked = Submission(source=body.source, config=body.config, data=body.data, to=body.to)
     version, job = submit_version(
         parts.store, parts.jobs, parts.blobs, parts.configs, asked, access.why(body.reason or "submitted")
