@@ -10,7 +10,7 @@ from pathlib import Path
 from lockgate.adapters.sql.engine import Database
 from lockgate.adapters.sql.ledger import SqlLedger
 from lockgate.adapters.sql.outbox import SqlOutbox
-from lockgate.adapters.sql.store import SqlStore
+from lockgate.adapters.sql.store import CHANGED, SqlStore
 from lockgate.base.clock import SystemClock
 from lockgate.domain.registry.records import Model
 from tests.faults.doomed import a_counter, count_for_ever, count_up, end, now_why, nursery
@@ -42,7 +42,11 @@ def test_a_killed_process_leaves_every_change_whole(
 
     promised = _promised(diary)
     entries = SqlLedger(database).entries(limit=1_000_000)
-    messages = SqlOutbox(database, SystemClock()).pending(1_000_000)
+    pending = SqlOutbox(database, SystemClock()).pending(1_000_000)
+    messages = [message for message in pending if message.topic != CHANGED]
+    assert [message.payload["seq"] for message in pending if message.topic == CHANGED] == [
+        entry.seq for entry in entries
+    ]
     assert SqlLedger(database).verify()[0] == len(entries)
     for name in WRITERS:
         with store.reading() as tx:
