@@ -42,7 +42,9 @@ def test_the_demo_tells_its_story_to_the_end_and_loses_no_request(home: Path) ->
     )
 
     logs = {log.name: log.read_text(errors="replace")[-2000:] for log in (home / "logs").glob("*.log")}
-    assert told.returncode == 0, (told.stdout, told.stderr, logs)
+    if told.returncode != 0:
+        # Whole, and not as the shortened repr of an assertion: what went wrong stands in its last lines.
+        pytest.fail("\n".join([told.stdout, told.stderr, *(f"== {name}\n{text}" for name, text in logs.items())]))
     places = [told.stdout.index(chapter) for chapter in CHAPTERS]
     assert places == sorted(places)
     counted = re.search(r"requests +([\d,]+) sent, ([\d,]+) answered, 0 lost", told.stdout)
