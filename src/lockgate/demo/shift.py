@@ -68,8 +68,7 @@ def roll_back(stage: Stage, live: int, before: int, incident: str) -> RolledBack
             known += _bring_labels(stage, live, known)
         return None
 
-    # Labels are joined when the log that holds their predictions is kept, which a slow disk may hold up.
-    found = stage.wait_for("an automatic rollback", undone, patience=120)
+    found = stage.wait_for("an automatic rollback", undone)
     told = [event["sentence"] for event in found["timeline"] if event["kind"] == "rollback"]
     endpoint = stage.people.ada.endpoint(ENDPOINT)
     if endpoint["stable"] != f"{MODEL}:{before}":
