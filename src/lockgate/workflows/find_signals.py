@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lockgate.base.errors import CorruptArtifact, Invalid, LockgateError, NotFound
+from lockgate.base.errors import CorruptArtifact, Invalid, NotFound
 from lockgate.base.verdict import Verdict
 from lockgate.base.window import minute_of
 from lockgate.domain.alerting.records import Signal, SignalKind
@@ -63,14 +63,17 @@ class SignalFinder:
         self._labels = labels
         self._configs = configs
 
-    def find(self, endpoint: Endpoint, now: datetime) -> list[Signal]:
-        """Every breach of the version that serves the endpoint. Too little to tell is no breach, and no all-clear."""
+    def find(self, endpoint: Endpoint, now: datetime) -> tuple[list[Signal], str]:
+        """Every breach of the version that serves the endpoint, and why some of it could not be looked at, or "".
+
+        Too little to tell is no breach, and no all-clear.
+        """
         if endpoint.stable is None:
-            return []
+            return [], ""
         with self._store.reading() as tx:
             version = tx.get(Version, endpoint.stable)
         config = self._configs.read(version.config)
-        found, trouble = list[Breach](), list[LockgateError]()
+        found, trouble = list[Breach](), list[str]()
         for look in (
             lambda: self._traffic(endpoint, version, config.slo, now),
             lambda: self._drift(endpoint, version, config.watch.drift, now),
@@ -80,10 +83,8 @@ class SignalFinder:
                 found += look()
             except (Invalid, CorruptArtifact, NotFound) as error:
                 # A baseline that cannot be read must not hide that every third request fails.
-                trouble.append(error)
-        if trouble and not found:
-            raise trouble[0]
-        return [
+                trouble.append(error.message)
+        signals = [
             Signal(
                 endpoint=endpoint.id,
                 version=version.id,
@@ -95,6 +96,7 @@ class SignalFinder:
             )
             for breach in found
         ]
+        return signals, "; ".join(trouble)
 
     def _live(self, endpoint: Endpoint, version: Version, minutes: int, now: datetime) -> list[Minute]:
         last = minute_of(now) + 1

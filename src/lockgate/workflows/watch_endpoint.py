@@ -41,15 +41,17 @@ def watch_endpoints(store: Store, finder: SignalFinder, ids: Ids, clock: Clock) 
     rolled_back, unseen = 0, dict[str, str]()
     for endpoint in endpoints:
         try:
-            rolled_back += _watch(store, finder, ids, clock, endpoint)
+            signals, trouble = finder.find(endpoint, clock.now())
+            if trouble:
+                unseen[endpoint.id] = trouble
+            rolled_back += _watch(store, ids, clock, endpoint, signals)
         except (Invalid, CorruptArtifact, NotFound) as error:
             unseen[endpoint.id] = error.message
     return Watched(rolled_back=rolled_back, unseen=unseen)
 
 
-def _watch(store: Store, finder: SignalFinder, ids: Ids, clock: Clock, endpoint: Endpoint) -> bool:
+def _watch(store: Store, ids: Ids, clock: Clock, endpoint: Endpoint, signals: Sequence[Signal]) -> bool:
     now = clock.now()
-    signals = finder.find(endpoint, now)
     with store.reading() as tx:
         known = tx.find(Alert, endpoint=endpoint.id, state=AlertState.OPEN)
     if not signals and not known:
