@@ -68,5 +68,5 @@ bench-%: setup-dev
 	$(BIN)/python -m benchmarks.bench_$* $(ARGS)
 
 clean: ## Remove .venv and what tools left behind (a platform's home is not touched)
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-clients .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

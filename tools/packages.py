@@ -21,6 +21,8 @@ PYTHON = VENV / "bin" / "python"
 RUNTIME_STAMP = VENV / "installed-runtime"
 DEV_STAMP = VENV / "installed-dev"
 UV = VENV / "bin" / "uv"
+#: Other projects' clients, which the tests ask our servers with; their pins do not go together with ours.
+CLIENTS = ROOT / ".venv-clients"
 COMPILE = ("pip", "compile", "--quiet", "--python-version", "3.11")
 LOCK_FORM = ("--generate-hashes", "--no-emit-index-url", "--no-header")
 
@@ -53,6 +55,23 @@ def install_dev() -> None:
     """The same with what developers need; it holds all that `install` brings."""
     if _install("requirements-dev.lock", DEV_STAMP):
         RUNTIME_STAMP.write_text(_fingerprint("requirements.lock"))
+    _install_clients("requirements-clients.lock", CLIENTS / "installed")
+
+
+def _install_clients(lock: str, stamp: Path) -> None:
+    wanted = _fingerprint(lock)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    _say(f"installing what {lock} names")
+    _run(sys.executable, "-m", "venv", "--clear", "--without-pip", CLIENTS)
+    python = CLIENTS / "bin" / "python"
+    what = ("--require-hashes", "-r", lock)
+    try:
+        _run(UV, "pip", "install", "--quiet", "--python", python, *what, environment=uv_environment())
+    except (subprocess.CalledProcessError, OSError):
+        _say("uv could not do it; pip tries")
+        _run(PYTHON, "-m", "pip", "--python", python, "install", "--quiet", *what)
+    stamp.write_text(wanted)
 
 
 def install_test_parts() -> None:
@@ -140,6 +159,7 @@ def write_locks() -> None:
         ("pyproject.toml", "--extra", "demo", "-o", runtime),
         ("pyproject.toml", "--extra", "demo", "--group", "dev", "-c", runtime, "-o", dev),
         ("--group", "build", "-c", dev, "-o", build),
+        ("--group", "clients", "-o", "requirements-clients.lock"),
     ):
         _run(UV, *COMPILE, *LOCK_FORM, *what, environment=uv_environment(), output=subprocess.DEVNULL)
 

@@ -14,7 +14,8 @@ import pytest
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.adapters.segments.store import SegmentFolder
-from lockgate.dataplane.compiled import Compiled, load
+from lockgate.dataplane.lane import Lane
+from lockgate.dataplane.loading import load
 from lockgate.domain.monitoring.layout import Failure
 from lockgate.domain.monitoring.profile import Profile
 from lockgate.domain.routing.table import Role
@@ -44,7 +45,7 @@ DEV_TOKEN = "lg_test_token_for_dev_only"
 class Stage:
     """A gateway with two endpoints, a shadow and a warm version."""
 
-    def __init__(self, home: Path, control: ControlPlane, process: GatewayProcess, forest: Compiled) -> None:
+    def __init__(self, home: Path, control: ControlPlane, process: GatewayProcess, forest: Lane) -> None:
         self.home = home
         self.control = control
         self.process = process

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
-from lockgate.base.errors import CorruptArtifact, NotServable
+from lockgate.base.errors import NotServable
 from lockgate.dataplane.intake import Inputs, Intake
-from lockgate.domain.monitoring.baseline import Baseline, build, class_slots, decode, leading_score
-from lockgate.domain.registry.manifest import Column, Graph, Kind, Manifest, Output
+from lockgate.dataplane.lane import Answer, Lane, baseline_of, cut
+from lockgate.domain.monitoring.baseline import Baseline
+from lockgate.domain.registry.manifest import Column, Graph, Kind, Manifest
 from lockgate.ports import Blobs
 
 #: Batch sizes whose answers are compared with each row's own at load.
@@ -22,83 +20,38 @@ _PROBED = (2, 3, 8, 17)
 _TIMED_ROWS = 64
 
 
-@dataclass(slots=True)
-class Answer:
-    """What a graph gave for some rows."""
+class Compiled(Lane):
+    """A package whose graph runs in this process."""
 
-    #: [rows, classes], or [rows, 1] for a regression.
-    scores: NDArray[Any]
-    #: One a row; None for a regression.
-    labels: list[Any] | None
-
-    def cut(self, start: int, stop: int) -> Answer:
-        """The answer to the rows from ``start`` up to ``stop``."""
-        return Answer(self.scores[start:stop], None if self.labels is None else self.labels[start:stop])
-
-    def sound(self) -> bool:
-        """Whether every score is a number."""
-        return bool(np.isfinite(self.scores).all())
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One output, and the JSON around its values."""
-
-    output: Output
-    #: It holds the labels rather than the scores.
-    labels: bool
-    head: bytes
-    middle: bytes
-
-    @classmethod
-    def of(cls, output: Output, *, classifies: bool) -> Served:
-        """Ready to be written."""
-        name, datatype = msgspec.json.encode(output.name), msgspec.json.encode(output.datatype)
-        return cls(
-            output=output,
-            labels=classifies and output.name == "label",
-            head=b'{"name":%b,"shape":[' % name,
-            middle=b'],"datatype":%b,"data":' % datatype,
-        )
-
-
-class Compiled:
-    """One loaded package. Safe to call from several threads."""
+    platform = "onnxruntime"
 
     def __init__(self, manifest: Manifest, graph: Graph, baseline: Baseline, session: Any) -> None:
-        self.manifest = manifest
-        self.baseline = baseline
-        self.intake = Intake(manifest.signature, graph, {given.name: given.type for given in session.get_inputs()})
+        types = {given.name: given.type for given in session.get_inputs()}
+        super().__init__(manifest, baseline, Intake.of_graph(manifest.signature, graph, types))
         self._run = session.run
         self._outputs = [name for name in (graph.score_output, graph.label_output) if name]
         self._has_label = bool(graph.label_output)
         self._names = self.intake.names
-        self.served = tuple(Served.of(output, classifies=self._has_label) for output in manifest.signature.outputs)
-        slots = class_slots(manifest.classes)
-        self._positive = slots.get(manifest.positive) if manifest.positive is not None else None
-        #: Whether every row is answered alike, bit for bit, alone and among others; else requests are never joined.
-        self.joins = False
-        #: Measured at load, seconds: of a call, and of each row more.
-        self.call_cost = 0.0
-        self.row_cost = 0.0
 
     def predict(self, inputs: Inputs) -> Answer:
         """Run the graph; raises what ONNX Runtime raises when the graph cannot take these values."""
         found = self._run(self._outputs, dict(zip(self._names, inputs, strict=True)))
-        scores: NDArray[Any] = found[0]
+        scores: Any = found[0]
         if scores.ndim != 2:
             scores = scores.reshape(len(inputs[0]), -1)
         return Answer(scores, found[1].tolist() if self._has_label else None)
 
-    def leading(self, answer: Answer) -> NDArray[Any]:
-        """The one score a row that monitoring watches."""
-        if not self.manifest.classes:
-            return answer.scores[:, 0]
-        return leading_score(answer.scores, self._positive)
+    def close(self) -> None:
+        """Nothing to let go but memory."""
 
-    def cost(self, rows: int) -> float:
-        """Seconds that a call of so many rows is expected to take."""
-        return self.call_cost + self.row_cost * rows
+    def check(self) -> None:
+        """Answer a neutral row; raises NotServable when the graph fails on it, or answers with no number."""
+        try:
+            neutral = self.predict(neutral_rows(self.intake, 1))
+        except Exception as error:  # ONNX Runtime's errors have no common class of their own
+            raise NotServable(f"the graph of {self.manifest.model} fails on a neutral row: {error}") from error
+        if not neutral.sound() or len(neutral.scores) != 1:
+            raise NotServable(f"the graph of {self.manifest.model} answers a neutral row with no number")
 
     def prove(self) -> None:
         """Answer a neutral row, and learn what joining requests does and costs.
@@ -106,12 +59,7 @@ class Compiled:
         Raises:
             NotServable: the graph fails on it or on several rows, or answers with something that is no number.
         """
-        try:
-            neutral = self.predict(neutral_rows(self.intake, 1))
-        except Exception as error:  # ONNX Runtime's errors have no common class of their own
-            raise NotServable(f"the graph of {self.manifest.model} fails on a neutral row: {error}") from error
-        if not neutral.sound() or len(neutral.scores) != 1:
-            raise NotServable(f"the graph of {self.manifest.model} answers a neutral row with no number")
+        self.check()
         rows = neutral_rows(self.intake, max(_PROBED), np.random.default_rng(7))
         try:
             self.joins = self._answers_alike(rows)
@@ -143,31 +91,23 @@ class Compiled:
         return time.perf_counter() - start
 
 
-def load(digest: str, blobs: Blobs) -> Compiled:
-    """Load a package and prove that it answers. Slow: call it in a thread.
+def load(manifest: Manifest, blobs: Blobs) -> Compiled:
+    """Load a package's graph and prove that it answers. Slow: call it in a thread.
 
     Raises:
         NotFound: a blob is missing.
-        CorruptArtifact: a blob is not what its digest says, or no manifest.
+        CorruptArtifact: a blob is not what its digest says.
         NotServable: the package has no graph, or the graph does not answer.
     """
-    try:
-        manifest = msgspec.json.decode(blobs.get(digest), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise CorruptArtifact(f"the blob {digest} is no manifest: {error}") from error
     graph = manifest.graph
     if graph is None or graph.path not in manifest.files:
         raise NotServable(f"{manifest.model} has no compiled graph: {manifest.not_compiled}")
-    if manifest.baseline is None:
-        baseline = build({}, manifest.signature, classes=manifest.classes)
-    else:
-        baseline = decode(blobs.get(manifest.baseline))
     path = blobs.path(manifest.files[graph.path].digest)
     try:
         session = ort.InferenceSession(str(path), _session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common class of their own
         raise NotServable(f"ONNX Runtime cannot load the graph of {manifest.model}: {error}") from error
-    compiled = Compiled(manifest, graph, baseline, session)
+    compiled = Compiled(manifest, graph, baseline_of(manifest, blobs), session)
     compiled.prove()
     return compiled
 
@@ -181,16 +121,6 @@ def _session_options() -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
-
-
-def join(parts: list[Inputs]) -> Inputs:
-    """The rows of several requests under one another."""
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-
-
-def cut(inputs: Inputs, start: int, stop: int) -> Inputs:
-    """The rows from ``start`` up to ``stop``."""
-    return tuple(array[start:stop] for array in inputs)
 
 
 def neutral_rows(intake: Intake, rows: int, chance: np.random.Generator | None = None) -> Inputs:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockgate.dataplane.compiled import Answer, Compiled, join
 from lockgate.dataplane.intake import Inputs
+from lockgate.dataplane.lane import Answer, Lane, join
 from lockgate.domain.monitoring.profile import Profile
 from lockgate.ports import ProfileRow
 
@@ -35,10 +35,10 @@ class Tally:
     __slots__ = (
         "answers",
         "buckets",
-        "compiled",
         "endpoint",
         "errors",
         "inputs",
+        "lane",
         "latencies",
         "requests",
         "role",
@@ -49,11 +49,11 @@ class Tally:
         "waiting",
     )
 
-    def __init__(self, endpoint: str, version: str, role: str, compiled: Compiled) -> None:
+    def __init__(self, endpoint: str, version: str, role: str, lane: Lane) -> None:
         self.endpoint = endpoint
         self.version = version
         self.role = role
-        self.compiled = compiled
+        self.lane = lane
         self.inputs: list[Inputs] = []
         self.answers: list[Answer] = []
         #: Rows in the two lists.
@@ -85,10 +85,10 @@ class Tally:
         """Count what waits."""
         if self.waiting:
             inputs = join(self.inputs) if len(self.inputs) > 1 else self.inputs[0]
-            compiled = self.compiled
-            scores = np.concatenate([compiled.leading(answer) for answer in self.answers])
+            lane = self.lane
+            scores = np.concatenate([lane.leading(answer) for answer in self.answers])
             labels: list[Any] = [label for answer in self.answers for label in answer.labels or ()]
-            profile.fold(compiled.intake.watched(inputs), scores, np.array(labels) if labels else None)
+            profile.fold(lane.intake.watched(inputs), scores, np.array(labels) if labels else None)
             self.inputs, self.answers, self.waiting = [], [], 0
         latencies = np.array(self.latencies) * 1e6
         profile.count(requests=self.requests, rows=self.rows, errors=self.errors, latencies_us=latencies)
@@ -111,14 +111,14 @@ class Counting:
         #: Deltas given up because nobody took them for too long.
         self.dropped = 0
 
-    def tally(self, endpoint: str, version: str, role: str, compiled: Compiled) -> Tally:
+    def tally(self, endpoint: str, version: str, role: str, lane: Lane) -> Tally:
         """Where to count; the same object for the same names while the package is the same."""
         key = (endpoint, version, role)
         found = self.tallies.get(key)
-        if found is None or found.compiled is not compiled:
+        if found is None or found.lane is not lane:
             if found is not None:
                 self._fold(found)
-            found = self.tallies[key] = Tally(endpoint, version, role, compiled)
+            found = self.tallies[key] = Tally(endpoint, version, role, lane)
         return found
 
     def settle(self, tally: Tally) -> None:
@@ -137,10 +137,10 @@ class Counting:
                 self._fold(tally)
         self._minute = int(self._clock() // 60)
 
-    def forget(self, loaded: Collection[Compiled]) -> None:
+    def forget(self, loaded: Collection[Lane]) -> None:
         """Fold and drop what counts for other packages than these, so that the others can be let go."""
         for key, tally in list(self.tallies.items()):
-            if tally.compiled not in loaded:
+            if tally.lane not in loaded:
                 if tally.requests or tally.waiting:
                     self._fold(tally)
                 del self.tallies[key]
@@ -156,12 +156,12 @@ class Counting:
     def _fold(self, tally: Tally) -> None:
         key = (self._minute, tally.endpoint, tally.version, tally.role)
         profile = self._deltas.get(key)
-        if profile is not None and profile.baseline.key != tally.compiled.baseline.key:
+        if profile is not None and profile.baseline.key != tally.lane.baseline.key:
             # The same version never has two baselines; a row under a name that was reused would spoil both.
             self.dropped += 1
             profile = None
         if profile is None:
-            profile = self._deltas[key] = Profile.empty(tally.compiled.baseline)
+            profile = self._deltas[key] = Profile.empty(tally.lane.baseline)
             while len(self._deltas) > MOST_KEPT:
                 del self._deltas[next(iter(self._deltas))]
                 self.dropped += 1

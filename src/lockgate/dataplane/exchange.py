@@ -25,7 +25,18 @@ class Carrier(Protocol):
 class Exchange:
     """A request whose body is all here, waiting for its one answer."""
 
-    __slots__ = ("answer", "body", "carrier", "closing", "head_only", "headers", "method", "path", "started")
+    __slots__ = (
+        "answer",
+        "body",
+        "carrier",
+        "closing",
+        "deadline",
+        "head_only",
+        "headers",
+        "method",
+        "path",
+        "started",
+    )
 
     def __init__(self, carrier: Carrier, method: str, path: bytes, headers: dict[bytes, bytes], started: float) -> None:
         self.carrier = carrier
@@ -36,6 +47,8 @@ class Exchange:
         self.headers = headers
         #: Monotonic seconds at which its first byte was read.
         self.started = started
+        #: Monotonic seconds after which the caller no longer waits; None when it did not say.
+        self.deadline: float | None = None
         self.body = b""
         #: The whole answer, once there is one.
         self.answer: bytes | None = None

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 
 from lockgate.dataplane import invocations, oip
 from lockgate.dataplane.access import Access
-from lockgate.dataplane.compiled import Answer
+from lockgate.dataplane.batching import Ask
 from lockgate.dataplane.counting import Counting
 from lockgate.dataplane.exchange import Exchange
 from lockgate.dataplane.ids import PredictionIds
 from lockgate.dataplane.intake import Inputs
+from lockgate.dataplane.lane import Answer
 from lockgate.dataplane.options import Options
-from lockgate.dataplane.plane import Ask, Plane
-from lockgate.dataplane.refusal import Refused, bad_input, unavailable
+from lockgate.dataplane.plane import Plane
+from lockgate.dataplane.refusal import Refused, bad_input, overloaded, unavailable
 from lockgate.dataplane.routing import PINNED, LiveEndpoint, LiveTable, LiveTarget
 from lockgate.domain.monitoring.layout import Failure
 
@@ -86,16 +87,10 @@ class Gateway:
                 shadows = endpoint.shadows_of(key)
         else:
             target, role = endpoint.pinned(number), PINNED
-        tally = self.counting.tally(endpoint.name, target.version, role, target.compiled)
+        tally = self.counting.tally(endpoint.name, target.version, role, target.lane)
         if self.plane.inflight >= self.options.max_inflight:
             tally.failed(Failure.SHED, 503)
-            raise Refused(
-                503,
-                "overloaded",
-                "too many requests are under way",
-                hint="try again shortly; nothing was done for this one",
-                headers=(("retry-after", "1"),),
-            )
+            raise overloaded("too many requests are under way")
         if b"content-encoding" in exchange.headers:
             raise Refused(415, "unsupported_encoding", "compressed bodies are not taken", hint="send the body as it is")
         try:
@@ -108,9 +103,9 @@ class Gateway:
 
 
 def _read_oip(exchange: Exchange, target: LiveTarget) -> tuple[Inputs, Callable[[Ask, Answer], bytes]]:
-    return oip.read(exchange.body, target.compiled)
+    return oip.read(exchange.body, target.lane)
 
 
 def _read_invocation(exchange: Exchange, target: LiveTarget) -> tuple[Inputs, Callable[[Ask, Answer], bytes]]:
     kind = exchange.headers.get(b"content-type", b"")
-    return invocations.read(exchange.body, kind, target.compiled.intake), invocations.write
+    return invocations.read(exchange.body, kind, target.lane.intake), invocations.write

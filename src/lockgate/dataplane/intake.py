@@ -31,26 +31,42 @@ _MOST_NAMED = 10
 class Intake:
     """The signature of one package, ready to check requests."""
 
-    def __init__(self, signature: Signature, graph: Graph, types: Mapping[str, str]) -> None:
-        """``types``: element type of each graph input, as ONNX Runtime names it.
-
-        Raises:
-            NotServable: the graph's inputs are not those of the signature.
-        """
+    def __init__(self, signature: Signature, *, matrix: bool, names: tuple[str, ...], dtypes: tuple[Any, ...]) -> None:
+        """``names`` and ``dtypes``: of the arrays that the model is given, one for a matrix, else one a column."""
         self.columns = signature.inputs
         self.by_name = {column.name: column for column in signature.inputs}
         self.widths = tuple(math.prod(column.shape) for column in signature.inputs)
         self.width = sum(self.widths)
-        self.matrix = graph.layout == "matrix"
+        self.matrix = matrix
         #: Whether one tensor of numbers can stand for all columns.
         self.all_numbers = all(column.kind is not Kind.TEXT for column in signature.inputs)
         self._only_numbers = all(column.kind is Kind.NUMBER for column in signature.inputs)
-        names = [graph.matrix_input] if self.matrix else [column.name for column in signature.inputs]
+        self.names = names
+        self.dtypes = dtypes
+
+    @classmethod
+    def of_graph(cls, signature: Signature, graph: Graph, types: Mapping[str, str]) -> Intake:
+        """As an ONNX graph wants them; ``types``: element type of each of its inputs, as ONNX Runtime names it.
+
+        Raises:
+            NotServable: the graph's inputs are not those of the signature.
+        """
+        matrix = graph.layout == "matrix"
+        names = [graph.matrix_input] if matrix else [column.name for column in signature.inputs]
         missing = [name for name in names if types.get(name) not in _TYPES]
         if missing:
             raise NotServable(f"the graph has no input it can be fed by under the name {missing[0]!r}")
-        self.names = tuple(names)
-        self.dtypes = tuple(_TYPES[types[name]] for name in names)
+        return cls(signature, matrix=matrix, names=tuple(names), dtypes=tuple(_TYPES[types[name]] for name in names))
+
+    @classmethod
+    def of_signature(cls, signature: Signature) -> Intake:
+        """One array a column, in the type that the signature names."""
+        return cls(
+            signature,
+            matrix=False,
+            names=tuple(column.name for column in signature.inputs),
+            dtypes=tuple(_dtype_of(column) for column in signature.inputs),
+        )
 
     def from_matrix(self, flat: Values, rows: int) -> Inputs:
         """All columns from one row-major block of ``rows`` x ``width`` values."""
@@ -148,6 +164,15 @@ def _cast(array: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], bool]:
     # A finite sum of squares means finite values; one product is cheaper than looking at each.
     flat = narrow.ravel()
     return narrow, math.isfinite(flat.dot(flat))
+
+
+def _dtype_of(column: Column) -> Any:
+    if column.kind is Kind.TEXT:
+        return np.object_
+    if column.kind is Kind.NUMBER or column.optional:
+        # A missing value is NaN, which only floats have.
+        return np.float32 if column.datatype in ("FP32", "FP16") else np.float64
+    return np.bool_ if column.kind is Kind.BOOLEAN else np.int64
 
 
 def _without(array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:

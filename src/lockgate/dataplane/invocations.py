@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 import orjson
+from numpy.typing import NDArray
 
-from lockgate.dataplane.compiled import Answer
+from lockgate.dataplane.batching import Ask
 from lockgate.dataplane.intake import Inputs, Intake
-from lockgate.dataplane.plane import Ask
+from lockgate.dataplane.lane import Answer
 from lockgate.dataplane.refusal import Refused, bad_input, quoted
 from lockgate.domain.registry.manifest import Column, Kind
 
@@ -37,9 +38,19 @@ def read(body: bytes, content_type: bytes, intake: Intake) -> Inputs:
 
 def write(ask: Ask, answer: Answer) -> bytes:
     """Labels of a classifier, numbers of a regression."""
+    if answer.others:
+        return b'{"predictions":%b}' % orjson.dumps(_rows_of(answer.others), option=orjson.OPT_SERIALIZE_NUMPY)
     if answer.labels is not None:
         return b'{"predictions":%b}' % orjson.dumps(answer.labels)
     return b'{"predictions":%b}' % orjson.dumps(answer.scores[:, 0].copy(), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _rows_of(others: dict[str, NDArray[Any]]) -> list[Any]:
+    """One output alone is a list of its values; several are a record a row."""
+    listed = {name: values.tolist() for name, values in others.items()}
+    if len(listed) == 1:
+        return next(iter(listed.values()))
+    return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
 
 
 def _read_json(body: bytes, intake: Intake) -> Inputs:

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import orjson
+from numpy.typing import NDArray
 
-from lockgate.dataplane.compiled import Answer, Compiled, Served
+from lockgate.dataplane.batching import Ask
 from lockgate.dataplane.intake import Inputs, Intake, Values
-from lockgate.dataplane.plane import Ask
+from lockgate.dataplane.lane import Answer, Lane, Served
 from lockgate.dataplane.refusal import bad_input, quoted
 from lockgate.dataplane.routing import LiveEndpoint
 from lockgate.dataplane.tensors import Tensor, count_of, values
@@ -39,7 +40,7 @@ _decoder = msgspec.json.Decoder(InferenceRequest)
 _numpy = orjson.OPT_SERIALIZE_NUMPY
 
 
-def read(body: bytes, compiled: Compiled) -> tuple[Inputs, Callable[[Ask, Answer], bytes]]:
+def read(body: bytes, lane: Lane) -> tuple[Inputs, Callable[[Ask, Answer], bytes]]:
     """The checked inputs of a request, and what will write its answer.
 
     Raises:
@@ -54,22 +55,22 @@ def read(body: bytes, compiled: Compiled) -> tuple[Inputs, Callable[[Ask, Answer
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_input(f"the body is not JSON: {error}", "NaN and Infinity are no JSON either") from error
     try:
-        inputs = _inputs(request.inputs, compiled.intake)
+        inputs = _inputs(request.inputs, lane.intake)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_input(f"the body is not JSON: {error}") from error
-    wanted = _wanted(request.outputs, compiled) if request.outputs else None
+    wanted = _wanted(request.outputs, lane) if request.outputs else None
     if request.parameters or request.outputs:
         _refuse_binary(request)
     if wanted is None and request.id is None:
         return inputs, write
     id_part = b"" if request.id is None else b',"id":' + orjson.dumps(request.id)
-    chosen = wanted or compiled.served
+    chosen = wanted or lane.served
     return inputs, lambda ask, answer: _write(ask, answer, id_part, chosen)
 
 
 def write(ask: Ask, answer: Answer) -> bytes:
     """The answer with every output, to a request without an id."""
-    return _write(ask, answer, b"", ask.target.compiled.served)
+    return _write(ask, answer, b"", ask.target.lane.served)
 
 
 def _write(ask: Ask, answer: Answer, id_part: bytes, outputs: tuple[Served, ...]) -> bytes:
@@ -84,6 +85,8 @@ def _write(ask: Ask, answer: Answer, id_part: bytes, outputs: tuple[Served, ...]
 
 
 def _output(served: Served, answer: Answer) -> bytes:
+    if served.other:
+        return _other(served, answer.others[served.other])
     rows, width = answer.scores.shape
     if served.labels:
         return b"%b%d%b%b}" % (served.head, rows, served.middle, orjson.dumps(answer.labels))
@@ -91,13 +94,20 @@ def _output(served: Served, answer: Answer) -> bytes:
     return b"%b%b%b%b}" % (served.head, shape, served.middle, orjson.dumps(answer.scores.ravel(), option=_numpy))
 
 
-def metadata(endpoint: LiveEndpoint, compiled: Compiled) -> dict[str, Any]:
+def _other(served: Served, values: NDArray[Any]) -> bytes:
+    shape = b",".join(b"%d" % size for size in values.shape)
+    flat = values.ravel()
+    data = orjson.dumps(flat.tolist()) if flat.dtype.kind == "O" else orjson.dumps(flat, option=_numpy)
+    return b"%b%b%b%b}" % (served.head, shape, served.middle, data)
+
+
+def metadata(endpoint: LiveEndpoint, lane: Lane) -> dict[str, Any]:
     """``GET /v2/models/{m}``."""
-    signature = compiled.manifest.signature
+    signature = lane.manifest.signature
     return {
         "name": endpoint.name,
         "versions": sorted(endpoint.by_number, key=int),
-        "platform": f"onnxruntime_{compiled.manifest.flavor}",
+        "platform": f"{lane.platform}_{lane.manifest.flavor}",
         "inputs": [_described(item) for item in signature.inputs],
         "outputs": [_described(item) for item in signature.outputs],
     }
@@ -107,8 +117,8 @@ def _described(item: Column | Output) -> dict[str, Any]:
     return {"name": item.name, "datatype": item.datatype, "shape": [-1, *item.shape]}
 
 
-def _wanted(outputs: list[WantedOutput], compiled: Compiled) -> tuple[Served, ...]:
-    known = {served.output.name: served for served in compiled.served}
+def _wanted(outputs: list[WantedOutput], lane: Lane) -> tuple[Served, ...]:
+    known = {served.output.name: served for served in lane.served}
     for output in outputs:
         if output.name not in known:
             raise bad_input(f"the model has no output {quoted(output.name)}", "it has " + ", ".join(known))

@@ -8,66 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakKeyDictionary
 
-from lockgate.dataplane.compiled import Answer, join
+from lockgate.dataplane.batching import Ask, Outcome, batches, predict
 from lockgate.dataplane.counting import Counting, Tally
-from lockgate.dataplane.exchange import Exchange
-from lockgate.dataplane.intake import Inputs
+from lockgate.dataplane.lane import Answer, Lane
 from lockgate.dataplane.predlog import PredictionLog
+from lockgate.dataplane.queueing import Queue
 from lockgate.dataplane.refusal import Refused
-from lockgate.dataplane.routing import LiveTarget
 from lockgate.domain.monitoring.layout import Failure
 
 #: A call expected to take longer than this leaves the loop for a thread.
 LONGEST_INLINE = 0.001
-#: Requests of up to so many rows are joined, to batches of up to so many.
-SMALL, LARGEST_BATCH = 64, 256
 #: Rows that wait for shadows; more are not shown to them.
 MOST_SHADOWED = 4096
-
-
-class Ask:
-    """One request that passed every check, on its way to its version."""
-
-    __slots__ = ("encode", "exchange", "inputs", "prediction_id", "role", "rows", "shadows", "tally", "target")
-
-    def __init__(
-        self,
-        exchange: Exchange | None,
-        target: LiveTarget,
-        tally: Tally,
-        role: str,
-        prediction_id: str,
-        inputs: Inputs,
-        encode: Callable[[Ask, Answer], bytes],
-        shadows: Sequence[LiveTarget] = (),
-    ) -> None:
-        #: None for a shadow, whose answer nobody waits for.
-        self.exchange = exchange
-        self.target = target
-        self.tally = tally
-        self.role = role
-        self.prediction_id = prediction_id
-        self.inputs = inputs
-        self.rows = len(inputs[0])
-        #: Makes the body of the answer.
-        self.encode = encode
-        self.shadows = shadows
-
-
-class Outcome:
-    """What became of a batch: its inputs and answer, or why each request failed."""
-
-    __slots__ = ("answers", "inputs", "refusals", "whole")
-
-    def __init__(self, answers: list[Answer | None], refusals: list[Refused | None]) -> None:
-        self.answers = answers
-        self.refusals = refusals
-        #: All rows at once, when every request was answered.
-        self.inputs: Inputs | None = None
-        self.whole: Answer | None = None
 
 
 class Plane:
@@ -83,6 +38,7 @@ class Plane:
         self._shadowed: list[Ask] = []
         self._shadow_rows = 0
         self._shadow_busy = False
+        self._queues: WeakKeyDictionary[Lane, Queue] = WeakKeyDictionary()
         #: Requests that are answered by nobody yet.
         self.inflight = 0
         self.shadow_dropped = 0
@@ -90,10 +46,24 @@ class Plane:
     def submit(self, ask: Ask) -> None:
         """Take a request; its exchange gets its answer soon."""
         self.inflight += 1
+        if not ask.target.lane.local:
+            self.queue(ask.target.lane).put(ask)
+            return
         self._asks.append(ask)
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    def queue(self, lane: Lane) -> Queue:
+        """Where requests to a lane that is not local wait."""
+        found = self._queues.get(lane)
+        if found is None:
+            found = self._queues[lane] = Queue(lane, self._landed)
+        return found
+
+    def _landed(self, batch: list[Ask], outcome: Outcome) -> None:
+        self._finish(batch, outcome)
+        self._send()
 
     def close(self) -> None:
         """Let the threads go; nothing may be under way any more."""
@@ -108,7 +78,7 @@ class Plane:
 
     def _start(self, batch: list[Ask]) -> None:
         rows = sum(ask.rows for ask in batch)
-        if batch[0].target.compiled.cost(rows) <= LONGEST_INLINE:
+        if batch[0].target.lane.cost(rows) <= LONGEST_INLINE:
             self._finish(batch, predict(batch))
             return
         future = asyncio.get_running_loop().run_in_executor(self._pool, predict, batch)
@@ -168,9 +138,14 @@ class Plane:
             if self._shadow_rows + ask.rows > MOST_SHADOWED:
                 self.shadow_dropped += 1
                 continue
-            tally = self._counting.tally(target.endpoint, target.version, target.role, target.compiled)
+            tally = self._counting.tally(target.endpoint, target.version, target.role, target.lane)
+            shadow = Ask(None, target, tally, target.role, ask.prediction_id, ask.inputs, ask.encode)
+            if not target.lane.local:
+                if not self.queue(target.lane).offer(shadow):
+                    self.shadow_dropped += 1
+                continue
             self._shadow_rows += ask.rows
-            self._shadowed.append(Ask(None, target, tally, target.role, ask.prediction_id, ask.inputs, ask.encode))
+            self._shadowed.append(shadow)
         if self._shadowed and not self._shadow_busy:
             self._shadow_busy = True
             asyncio.get_running_loop().call_soon(self._run_shadows)
@@ -197,80 +172,7 @@ class Plane:
         future.add_done_callback(landed)
 
 
-def batches(asks: list[Ask]) -> Iterator[list[Ask]]:
-    """Requests that may share a call: of one version and role, small, and only where that changes no bit."""
-    open_batches: dict[tuple[int, str], list[Ask]] = {}
-    rows: dict[tuple[int, str], int] = {}
-    for ask in asks:
-        if ask.rows > SMALL or not ask.target.compiled.joins:
-            yield [ask]
-            continue
-        key = (id(ask.target), ask.role)
-        batch = open_batches.setdefault(key, [])
-        batch.append(ask)
-        rows[key] = rows.get(key, 0) + ask.rows
-        if rows[key] >= LARGEST_BATCH:
-            yield open_batches.pop(key)
-            rows[key] = 0
-    yield from open_batches.values()
-
-
-def predict(batch: list[Ask]) -> Outcome:
-    """Answer a batch at once, or one by one when that fails, so that a poisoned request fails alone. Never raises."""
-    compiled = batch[0].target.compiled
-    try:
-        inputs = batch[0].inputs if len(batch) == 1 else join([ask.inputs for ask in batch])
-        whole = compiled.predict(inputs)
-    except Exception as error:  # whatever the runtime raises for values that the graph cannot take
-        if len(batch) == 1:
-            return Outcome([None], [_model_error(error)])
-        parts = [predict([ask]) for ask in batch]
-        return Outcome([part.answers[0] for part in parts], [part.refusals[0] for part in parts])
-    if not whole.sound():
-        return _split(batch, whole)
-    answers: list[Answer | None] = []
-    at = 0
-    for ask in batch:
-        answers.append(whole.cut(at, at + ask.rows) if len(batch) > 1 else whole)
-        at += ask.rows
-    outcome = Outcome(answers, [None] * len(batch))
-    outcome.inputs, outcome.whole = inputs, whole
-    return outcome
-
-
-def _split(batch: list[Ask], whole: Answer) -> Outcome:
-    """Some answer is no number: only the requests that hold one are refused."""
-    answers: list[Answer | None] = []
-    refusals: list[Refused | None] = []
-    at = 0
-    for ask in batch:
-        part = whole.cut(at, at + ask.rows)
-        at += ask.rows
-        sound = part.sound()
-        answers.append(part if sound else None)
-        refusals.append(None if sound else _invalid_output())
-    return Outcome(answers, refusals)
-
-
 def _timed(batch: list[Ask]) -> tuple[Outcome, float]:
     start = time.monotonic()
     outcome = predict(batch)
     return outcome, time.monotonic() - start
-
-
-def _invalid_output() -> Refused:
-    return Refused(
-        422,
-        Failure.INVALID_OUTPUT,
-        "the model answered these values with something that is not a number",
-        hint="check the values; a prediction of NaN or infinity is never passed on",
-    )
-
-
-def _model_error(error: Exception) -> Refused:
-    return Refused(
-        422,
-        Failure.MODEL_ERROR,
-        f"the model failed on these values: {str(error)[:300]}",
-        hint="check the values against GET /v2/models/<endpoint>",
-    )

@@ -9,8 +9,8 @@ import numpy as np
 
 from lockgate.adapters.segments.frames import Record, Schema
 from lockgate.adapters.segments.writer import SegmentWriter
-from lockgate.dataplane.compiled import Answer, Compiled
 from lockgate.dataplane.intake import Inputs
+from lockgate.dataplane.lane import Answer, Lane
 from lockgate.dataplane.routing import LiveTarget
 
 
@@ -20,13 +20,13 @@ class PredictionLog:
     def __init__(self, writer: SegmentWriter) -> None:
         self.writer = writer
         # Not to keep a package loaded that no route needs any more.
-        self._schemas: dict[str, tuple[ref[Compiled], Schema]] = {}
+        self._schemas: dict[str, tuple[ref[Lane], Schema]] = {}
 
     def append(
         self, target: LiveTarget, prediction_id: str, role: str, time_us: int, inputs: Inputs, answer: Answer
     ) -> None:
         """Put one answered request into the next flush."""
-        matrix = target.compiled.intake.matrix
+        matrix = target.lane.intake.matrix
         record = Record(
             prediction_id,
             time_us,
@@ -39,13 +39,13 @@ class PredictionLog:
             answer.scores.tobytes(),
             None if answer.labels is None else [str(label) for label in answer.labels],
         )
-        self.writer.append(self._schema(target.version, target.compiled, answer), record)
+        self.writer.append(self._schema(target.version, target.lane, answer), record)
 
-    def _schema(self, version: str, compiled: Compiled, answer: Answer) -> Schema:
+    def _schema(self, version: str, lane: Lane, answer: Answer) -> Schema:
         known = self._schemas.get(version)
-        if known is not None and known[0]() is compiled:
+        if known is not None and known[0]() is lane:
             return known[1]
-        intake, manifest = compiled.intake, compiled.manifest
+        intake, manifest = lane.intake, lane.manifest
         schema = Schema(
             version=version,
             layout="matrix" if intake.matrix else "columns",
@@ -56,7 +56,7 @@ class PredictionLog:
             classes=manifest.classes,
             positive=manifest.positive,
         )
-        self._schemas[version] = (ref(compiled), schema)
+        self._schemas[version] = (ref(lane), schema)
         return schema
 
 

@@ -50,6 +50,24 @@ def unavailable(message: str, hint: str = "") -> Refused:
     return Refused(503, "unavailable", message, hint=hint or "try again shortly", headers=(("retry-after", "1"),))
 
 
+def overloaded(message: str) -> Refused:
+    """Shed before any work."""
+    return Refused(
+        503,
+        "overloaded",
+        message,
+        hint="try again shortly; nothing was done for this one",
+        headers=(("retry-after", "1"),),
+    )
+
+
+def too_late() -> Refused:
+    """The caller's deadline passed first."""
+    return Refused(
+        504, "deadline_exceeded", "the deadline passed before there was an answer", hint="allow more time, or ask less"
+    )
+
+
 def quoted(value: object) -> str:
     """A caller's value inside a sentence, never long enough to drown it."""
     text = repr(value)

@@ -127,7 +127,7 @@ class Routes:
         target = self._target(exchange, found)
         if target is None:
             raise unavailable(f"{found['m']} has a version that cannot be loaded here")
-        exchange.json(200, oip.metadata(self._gateway.endpoint(exchange, found["m"]), target.compiled))
+        exchange.json(200, oip.metadata(self._gateway.endpoint(exchange, found["m"]), target.lane))
 
     def _model_ready(self, exchange: Exchange, found: dict[str, str]) -> None:
         ready = self._target(exchange, found) is not None and self._gateway.ready

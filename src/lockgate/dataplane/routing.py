@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from lockgate.dataplane.compiled import Compiled
+from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.refusal import Refused, not_found, unavailable
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, RouteTable, Target, pick, picker
 
@@ -16,14 +16,14 @@ PINNED = "pinned"
 class LiveTarget:
     """One version on one endpoint, in one generation."""
 
-    def __init__(self, endpoint: str, environment: str, generation: int, target: Target, compiled: Compiled) -> None:
+    def __init__(self, endpoint: str, environment: str, generation: int, target: Target, lane: Lane) -> None:
         self.endpoint = endpoint
         self.environment = environment
         self.generation = generation
         self.target = target
         self.version = target.version
         self.role = target.role.value
-        self.compiled = compiled
+        self.lane = lane
         self._stamp = (
             "content-type: application/json\r\n"
             f"x-lockgate-version: {target.version}\r\nx-lockgate-generation: {generation}\r\n"
@@ -40,7 +40,7 @@ class LiveTarget:
 class LiveEndpoint:
     """How one endpoint is answered."""
 
-    def __init__(self, route: EndpointRoute, generation: int, loaded: Mapping[str, Compiled]) -> None:
+    def __init__(self, route: EndpointRoute, generation: int, loaded: Mapping[str, Lane]) -> None:
         self.name = route.name
         self.environment = route.environment
         self.targets = {
@@ -83,7 +83,7 @@ class LiveEndpoint:
 class LiveTable:
     """One generation, whole."""
 
-    def __init__(self, table: RouteTable, loaded: Mapping[str, Compiled]) -> None:
+    def __init__(self, table: RouteTable, loaded: Mapping[str, Lane]) -> None:
         self.table = table
         self.generation = table.generation
         self.loaded = dict(loaded)

@@ -11,10 +11,11 @@ import msgspec
 
 from lockgate.base.errors import LockgateError, Unavailable
 from lockgate.dataplane.access import Access, Grant
-from lockgate.dataplane.compiled import Compiled, load
 from lockgate.dataplane.controlclient import ControlClient
 from lockgate.dataplane.gateway import Gateway
 from lockgate.dataplane.journal import say
+from lockgate.dataplane.lane import Lane
+from lockgate.dataplane.loading import load
 from lockgate.dataplane.routing import LiveTable
 from lockgate.domain.routing.table import Role, RouteTable
 from lockgate.ports import Blobs
@@ -136,10 +137,10 @@ class StateKeeper:
             say("the state cannot be kept", path=str(self._path), error=str(error))
         return not self.problems
 
-    async def _load(self, table: RouteTable) -> dict[str, Compiled]:
+    async def _load(self, table: RouteTable) -> dict[str, Lane]:
         """Every package of the table that can be loaded; those in force are not loaded again."""
         known = self._gateway.table.loaded if self._gateway.table is not None else {}
-        loaded: dict[str, Compiled] = {}
+        loaded: dict[str, Lane] = {}
         self.problems = {}
         for digest in {target.package for route in table.endpoints for target in route.targets}:
             if digest in known:
@@ -153,7 +154,7 @@ class StateKeeper:
                 say("a package cannot be loaded", package=digest, error=self.problems[digest])
         return loaded
 
-    def _missing(self, table: RouteTable, loaded: dict[str, Compiled]) -> bool:
+    def _missing(self, table: RouteTable, loaded: dict[str, Lane]) -> bool:
         return any(
             target.role is Role.LIVE and target.package not in loaded
             for route in table.endpoints

@@ -11,32 +11,33 @@ from hypothesis import strategies as st
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.dataplane import invocations, oip
-from lockgate.dataplane.compiled import Compiled, load
+from lockgate.dataplane.lane import Lane
+from lockgate.dataplane.loading import load
 from lockgate.dataplane.refusal import Refused
 from lockgate.domain.registry.manifest import Column, Kind
 from tests.serving import MIXED_COLUMNS, keep_classifier, keep_regression, mixed, oip_body, reciprocal
 
 
 @pytest.fixture(scope="module")
-def forest(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     blobs = DirectoryBlobs(tmp_path_factory.mktemp("forest"))
     return load(keep_classifier(blobs), blobs)
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def people(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     blobs = DirectoryBlobs(tmp_path_factory.mktemp("people"))
     return load(keep_regression(blobs, mixed(), MIXED_COLUMNS), blobs)
 
 
-def read(compiled: Compiled, document: Any) -> tuple[Any, ...]:
+def read(lane: Lane, document: Any) -> tuple[Any, ...]:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return oip.read(body, compiled)[0]
+    return oip.read(body, lane)[0]
 
 
-def refusal(compiled: Compiled, document: Any) -> Refused:
+def refusal(lane: Lane, document: Any) -> Refused:
     with pytest.raises(Refused) as caught:
-        read(compiled, document)
+        read(lane, document)
     assert caught.value.status == 400
     return caught.value
 
@@ -50,7 +51,7 @@ finite = st.floats(-1e30, 1e30, allow_nan=False)
 
 @given(rows=st.integers(1, 120), seed=st.integers(0, 1000), flat=st.booleans(), integers=st.booleans())
 def test_a_matrix_is_taken_nested_or_flat_large_or_small(
-    forest: Compiled, rows: int, seed: int, flat: bool, integers: bool
+    forest: Lane, rows: int, seed: int, flat: bool, integers: bool
 ) -> None:
     chance = np.random.default_rng(seed)
     matrix = chance.integers(-5, 5, (rows, 4)) if integers else chance.normal(size=(rows, 4))
@@ -62,7 +63,7 @@ def test_a_matrix_is_taken_nested_or_flat_large_or_small(
 
 
 @given(values=st.lists(st.lists(finite, min_size=4, max_size=4), min_size=1, max_size=5))
-def test_a_matrix_and_its_columns_mean_the_same(forest: Compiled, values: list[list[float]]) -> None:
+def test_a_matrix_and_its_columns_mean_the_same(forest: Lane, values: list[list[float]]) -> None:
     block = read(forest, oip_body(values))
     columns = [tensor(f"x{at}", [row[at] for row in values]) for at in range(4)]
     apart = read(forest, {"inputs": columns})
@@ -86,7 +87,7 @@ def test_a_matrix_and_its_columns_mean_the_same(forest: Compiled, values: list[l
     ),
 )
 def test_what_is_not_a_regular_array_of_the_promised_shape_is_refused(
-    forest: Compiled, shape: list[int], data: Any
+    forest: Lane, shape: list[int], data: Any
 ) -> None:
     document = {"inputs": [{"name": "input", "shape": shape, "datatype": "FP64", "data": data}]}
     try:
@@ -109,7 +110,7 @@ def test_what_is_not_a_regular_array_of_the_promised_shape_is_refused(
 
 
 @given(body=st.binary(max_size=200))
-def test_no_bytes_do_more_than_be_refused(forest: Compiled, body: bytes) -> None:
+def test_no_bytes_do_more_than_be_refused(forest: Lane, body: bytes) -> None:
     with pytest.raises(Refused) as caught:
         oip.read(body, forest)
     assert caught.value.status == 400
@@ -120,7 +121,7 @@ def test_no_bytes_do_more_than_be_refused(forest: Compiled, body: bytes) -> None
     place=st.integers(0, 10_000),
     what=st.sampled_from([[], [1.0], None, "a", True, [1.0, 2.0]]),
 )
-def test_a_large_matrix_with_one_stranger_in_it_is_refused(forest: Compiled, rows: int, place: int, what: Any) -> None:
+def test_a_large_matrix_with_one_stranger_in_it_is_refused(forest: Lane, rows: int, place: int, what: Any) -> None:
     matrix: list[list[Any]] = np.random.default_rng(1).random((rows, 4)).tolist()
     matrix[place % rows][place % 4] = what
     refusal(forest, {"inputs": [tensor("input", matrix, "FP64", [rows, 4])]})
@@ -161,13 +162,13 @@ def test_a_large_matrix_with_one_stranger_in_it_is_refused(forest: Compiled, row
         ),
     ],
 )
-def test_what_cannot_be_taken_is_refused_saying_why(forest: Compiled, document: Any, told: str | None) -> None:
+def test_what_cannot_be_taken_is_refused_saying_why(forest: Lane, document: Any, told: str | None) -> None:
     refused = refusal(forest, document)
     assert refused.code == "invalid_input"
     assert told is None or told in refused.message
 
 
-def test_columns_of_each_kind_reach_the_graph_in_its_types(people: Compiled) -> None:
+def test_columns_of_each_kind_reach_the_graph_in_its_types(people: Lane) -> None:
     age, weight, sex = read(
         people,
         {
@@ -198,11 +199,11 @@ def test_columns_of_each_kind_reach_the_graph_in_its_types(people: Compiled) -> 
         ([tensor("age", [None], "INT64"), tensor("weight", [1])], "no value in row 0"),
     ],
 )
-def test_a_column_of_the_wrong_kind_is_refused_by_name(people: Compiled, inputs: list[Any], told: str) -> None:
+def test_a_column_of_the_wrong_kind_is_refused_by_name(people: Lane, inputs: list[Any], told: str) -> None:
     assert told in refusal(people, {"inputs": inputs}).message
 
 
-def test_an_optional_column_may_be_left_out_or_null(people: Compiled) -> None:
+def test_an_optional_column_may_be_left_out_or_null(people: Lane) -> None:
     left_out = read(people, {"inputs": [tensor("age", [61], "INT64"), tensor("weight", [70])]})
     null = read(
         people, {"inputs": [tensor("age", [61], "INT64"), tensor("weight", [70]), tensor("sex", [None], "BYTES")]}
@@ -211,9 +212,9 @@ def test_an_optional_column_may_be_left_out_or_null(people: Compiled) -> None:
     assert people.intake.watched(null)["sex"].tolist() == [None]
 
 
-def score(compiled: Compiled, body: Any, kind: bytes = b"application/json") -> list[Any]:
+def score(lane: Lane, body: Any, kind: bytes = b"application/json") -> list[Any]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return [array[:, 0].tolist() for array in invocations.read(data, kind, compiled.intake)]
+    return [array[:, 0].tolist() for array in invocations.read(data, kind, lane.intake)]
 
 
 ROWS = [[61], [70.0], ["F"]]
@@ -232,11 +233,11 @@ ROWS = [[61], [70.0], ["F"]]
         {"inputs": [[61, 70.0, "F"]], "params": {}},
     ],
 )
-def test_every_json_form_of_mlflow_means_the_same_row(people: Compiled, body: Any) -> None:
+def test_every_json_form_of_mlflow_means_the_same_row(people: Lane, body: Any) -> None:
     assert score(people, body) == ROWS
 
 
-def test_csv_means_the_same_row(people: Compiled) -> None:
+def test_csv_means_the_same_row(people: Lane) -> None:
     assert score(people, b"sex,age,weight\r\nF,61,70\r\n", b"text/csv; charset=utf-8") == ROWS
     assert score(people, b"age,weight\n61,70.0\n", b"text/csv")[2] == [""]
 
@@ -272,7 +273,7 @@ def test_csv_means_the_same_row(people: Compiled) -> None:
     ],
 )
 def test_what_mlflow_forms_cannot_say_is_refused(
-    people: Compiled, body: bytes, kind: bytes, status: int, told: str
+    people: Lane, body: bytes, kind: bytes, status: int, told: str
 ) -> None:
     with pytest.raises(Refused) as caught:
         score(people, body, kind)
@@ -282,7 +283,7 @@ def test_what_mlflow_forms_cannot_say_is_refused(
 
 def test_a_column_that_is_a_tensor_is_taken_by_its_name(tmp_path: Path) -> None:
     blobs = DirectoryBlobs(tmp_path)
-    compiled = load(
+    lane = load(
         keep_regression(
             blobs,
             reciprocal(-2.0),
@@ -290,6 +291,6 @@ def test_a_column_that_is_a_tensor_is_taken_by_its_name(tmp_path: Path) -> None:
         ),
         blobs,
     )
-    assert read(compiled, {"inputs": [tensor("x", [[1.0], [2.0]], shape=[2, 1])]})[0].tolist() == [[1.0], [2.0]]
-    assert score(compiled, {"inputs": {"x": [[1.0], [2.0]]}}) == [[1.0, 2.0]]
-    assert "shape" in refusal(compiled, {"inputs": [tensor("x", [1.0, 2.0])]}).message
+    assert read(lane, {"inputs": [tensor("x", [[1.0], [2.0]], shape=[2, 1])]})[0].tolist() == [[1.0], [2.0]]
+    assert score(lane, {"inputs": {"x": [[1.0], [2.0]]}}) == [[1.0, 2.0]]
+    assert "shape" in refusal(lane, {"inputs": [tensor("x", [1.0, 2.0])]}).message

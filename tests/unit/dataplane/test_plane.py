@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.base.errors import CorruptArtifact, NotFound, NotServable
 from lockgate.dataplane import oip
-from lockgate.dataplane.compiled import Compiled, load
+from lockgate.dataplane.batching import Ask, batches, predict
 from lockgate.dataplane.counting import BLOCK, Counting
-from lockgate.dataplane.plane import Ask, batches, predict
+from lockgate.dataplane.lane import Lane
+from lockgate.dataplane.loading import load
 from lockgate.dataplane.refusal import Refused
 from lockgate.dataplane.routing import LiveEndpoint, LiveTable, LiveTarget, bucket
 from lockgate.domain.monitoring.layout import Failure
@@ -27,25 +28,25 @@ ONE_NUMBER = (Column(name="x", kind=Kind.NUMBER, datatype="FP64", low=1.0, high=
 
 
 @pytest.fixture(scope="module")
-def forest(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     blobs = DirectoryBlobs(tmp_path_factory.mktemp("forest"))
     return load(keep_classifier(blobs), blobs)
 
 
 @pytest.fixture(scope="module")
-def inverse(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+def inverse(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     blobs = DirectoryBlobs(tmp_path_factory.mktemp("inverse"))
     return load(keep_regression(blobs, reciprocal(), ONE_NUMBER), blobs)
 
 
-def asks(compiled: Compiled, parts: list[Any]) -> list[Ask]:
-    live = LiveTarget("thyroid.prod", "prod", 1, target("sha256:" + "0" * 64), compiled)
-    tally = Counting(lambda: 0.0).tally("thyroid.prod", "thyroid:1", "live", compiled)
+def asks(lane: Lane, parts: list[Any]) -> list[Ask]:
+    live = LiveTarget("thyroid.prod", "prod", 1, target("sha256:" + "0" * 64), lane)
+    tally = Counting(lambda: 0.0).tally("thyroid.prod", "thyroid:1", "live", lane)
     return [Ask(None, live, tally, "live", "01a", (part,), oip.write) for part in parts]
 
 
 @given(sizes=st.lists(st.integers(1, 70), min_size=1, max_size=12), seed=st.integers(0, 100))
-def test_an_answer_among_others_is_the_answer_alone_bit_for_bit(forest: Compiled, sizes: list[int], seed: int) -> None:
+def test_an_answer_among_others_is_the_answer_alone_bit_for_bit(forest: Lane, sizes: list[int], seed: int) -> None:
     assert forest.joins
     chance = np.random.default_rng(seed)
     several = asks(forest, [chance.random((size, 4)).astype(np.float32) for size in sizes])
@@ -60,7 +61,7 @@ def test_an_answer_among_others_is_the_answer_alone_bit_for_bit(forest: Compiled
     assert sorted(map(id, taken)) == sorted(map(id, several))
 
 
-def test_only_the_request_whose_answer_is_no_number_is_refused(inverse: Compiled) -> None:
+def test_only_the_request_whose_answer_is_no_number_is_refused(inverse: Lane) -> None:
     parts = [np.array([[1.0], [2.0]]), np.array([[4.0], [0.0]]), np.array([[8.0]])]
     outcome = predict(asks(inverse, parts))
     answers = [None if answer is None else answer.scores.ravel().tolist() for answer in outcome.answers]
@@ -70,7 +71,7 @@ def test_only_the_request_whose_answer_is_no_number_is_refused(inverse: Compiled
     assert (refused.status, refused.code) == (422, "invalid_output")
 
 
-def test_only_the_request_that_the_graph_cannot_take_is_refused(forest: Compiled) -> None:
+def test_only_the_request_that_the_graph_cannot_take_is_refused(forest: Lane) -> None:
     parts = [np.zeros((1, 4), np.float32), np.zeros((1, 3), np.float32), np.ones((1, 4), np.float32)]
     outcome = predict(asks(forest, parts))
     assert [answer is None for answer in outcome.answers] == [False, True, False]
@@ -79,7 +80,7 @@ def test_only_the_request_that_the_graph_cannot_take_is_refused(forest: Compiled
     assert (refused.status, refused.code) == (422, "model_error")
 
 
-def test_requests_are_never_joined_where_that_might_change_a_bit(forest: Compiled) -> None:
+def test_requests_are_never_joined_where_that_might_change_a_bit(forest: Lane) -> None:
     several = asks(forest, [np.zeros((1, 4), np.float32)] * 3)
     forest.joins = False
     try:
@@ -89,7 +90,7 @@ def test_requests_are_never_joined_where_that_might_change_a_bit(forest: Compile
     assert [len(batch) for batch in batches(several)] == [3]
 
 
-def test_batches_end_at_their_limit_and_large_requests_stand_alone(forest: Compiled) -> None:
+def test_batches_end_at_their_limit_and_large_requests_stand_alone(forest: Lane) -> None:
     several = asks(forest, [np.zeros((rows, 4), np.float32) for rows in (64, 65, 64, 64, 64, 1)])
     assert [[ask.rows for ask in batch] for batch in batches(several)] == [[65], [64, 64, 64, 64], [1]]
 
@@ -126,7 +127,7 @@ def test_a_graph_without_the_signatures_inputs_is_not_ready(tmp_path: Path) -> N
 
 
 @given(batches_of=st.lists(st.integers(1, BLOCK), min_size=1, max_size=6))
-def test_profiles_count_every_row_however_they_were_batched(forest: Compiled, batches_of: list[int]) -> None:
+def test_profiles_count_every_row_however_they_were_batched(forest: Lane, batches_of: list[int]) -> None:
     counting = Counting(lambda: 600.0)
     tally = counting.tally("thyroid.prod", "thyroid:1", "live", forest)
     chance = np.random.default_rng(1)
@@ -151,7 +152,7 @@ def test_profiles_count_every_row_however_they_were_batched(forest: Compiled, ba
     assert counting.take() == []
 
 
-def test_each_minute_has_its_own_counts(forest: Compiled) -> None:
+def test_each_minute_has_its_own_counts(forest: Lane) -> None:
     now = [59.0]
     counting = Counting(lambda: now[0])
     tally = counting.tally("thyroid.prod", "thyroid:1", "live", forest)
@@ -166,36 +167,34 @@ def test_each_minute_has_its_own_counts(forest: Compiled) -> None:
     assert [(found[Failure.INVALID_INPUT], found[Failure.SHED]) for found in errors] == [(1, 0), (0, 1)]
 
 
-def test_a_package_that_no_route_needs_is_let_go_and_what_it_still_answers_counts(
-    forest: Compiled, inverse: Compiled
-) -> None:
+def test_a_package_that_no_route_needs_is_let_go_and_what_it_still_answers_counts(forest: Lane, inverse: Lane) -> None:
     counting = Counting(lambda: 600.0)
     old = counting.tally("dose.prod", "dose:1", "live", inverse)
     counting.tally("thyroid.prod", "thyroid:1", "live", forest)
     old.failed(Failure.SHED, 503)
     counting.forget([forest])
-    assert [tally.compiled for tally in counting.tallies.values()] == [forest]
+    assert [tally.lane for tally in counting.tallies.values()] == [forest]
     old.failed(Failure.SHED, 503)
     counting.settle(old)
     [row] = counting.take()
     assert Profile.decode(row.data, inverse.baseline).errors[Failure.SHED] == 2
 
 
-def endpoint(compiled: Compiled, *weights: tuple[int, Role, int]) -> LiveEndpoint:
+def endpoint(lane: Lane, *weights: tuple[int, Role, int]) -> LiveEndpoint:
     package = "sha256:" + "0" * 64
     targets = [target(package, number, role, weight) for number, role, weight in weights]
     routes = table(1, route("thyroid.prod", *targets))
-    return LiveTable(routes, {package: compiled}).endpoint("thyroid.prod")
+    return LiveTable(routes, {package: lane}).endpoint("thyroid.prod")
 
 
-def test_a_key_always_finds_the_same_version_and_weights_are_kept(forest: Compiled) -> None:
+def test_a_key_always_finds_the_same_version_and_weights_are_kept(forest: Lane) -> None:
     both = endpoint(forest, (1, Role.LIVE, 9_500), (2, Role.LIVE, 500))
     found = [both.pick(f"patient-{key}").target.number for key in range(20_000)]
     assert found == [both.pick(f"patient-{key}").target.number for key in range(20_000)]
     assert 850 < found.count(2) < 1150
 
 
-def test_a_growing_canary_keeps_the_callers_it_had(forest: Compiled) -> None:
+def test_a_growing_canary_keeps_the_callers_it_had(forest: Lane) -> None:
     few = endpoint(forest, (1, Role.LIVE, 9_500), (2, Role.LIVE, 500))
     more = endpoint(forest, (1, Role.LIVE, 5_000), (2, Role.LIVE, 5_000))
     keys = [key for key in map(str, range(5000)) if few.pick(key).target.number == 2]
@@ -203,7 +202,7 @@ def test_a_growing_canary_keeps_the_callers_it_had(forest: Compiled) -> None:
     assert all(more.pick(key).target.number == 2 for key in keys)
 
 
-def test_a_shadow_sees_its_share_and_warm_versions_answer_only_by_their_number(forest: Compiled) -> None:
+def test_a_shadow_sees_its_share_and_warm_versions_answer_only_by_their_number(forest: Lane) -> None:
     found = endpoint(forest, (1, Role.LIVE, 10_000), (2, Role.SHADOW, 2_000), (3, Role.WARM, 0))
     shown = sum(len(found.shadows_of(str(key))) for key in range(5000))
     assert 850 < shown < 1150
@@ -214,7 +213,7 @@ def test_a_shadow_sees_its_share_and_warm_versions_answer_only_by_their_number(f
     assert caught.value.status == 404
 
 
-def test_an_endpoint_with_a_version_that_cannot_be_loaded_is_closed_rather_than_wrong(forest: Compiled) -> None:
+def test_an_endpoint_with_a_version_that_cannot_be_loaded_is_closed_rather_than_wrong(forest: Lane) -> None:
     package = "sha256:" + "0" * 64
     routes = table(
         1, route("thyroid.prod", target(package, 1, weight=5_000), target("sha256:" + "1" * 64, 2, weight=5_000))

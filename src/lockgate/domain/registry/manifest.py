@@ -7,6 +7,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from lockgate.base.digest import digest_of_json
+from lockgate.domain.registry.serving import Serving
 
 
 class Kind(StrEnum):
@@ -120,6 +121,7 @@ class Manifest:
     parameters: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
+    serving: Serving = field(default_factory=Serving)
     format: int = 1
 
     @property
