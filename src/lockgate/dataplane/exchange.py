@@ -14,6 +14,23 @@ _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
 JSON = b"content-type: application/json\r\n"
 
 
+class Head:
+    """What a request says before its body. Clients send the same one again and again, so it is read once and kept."""
+
+    __slots__ = ("headers", "length", "memo", "method", "path")
+
+    def __init__(self, method: str, path: bytes, headers: dict[bytes, bytes], length: int) -> None:
+        self.method = method
+        #: Path and query as sent.
+        self.path = path
+        #: Lower-case names. Never changed: other requests may have the same.
+        self.headers = headers
+        #: Bytes of the body that follows.
+        self.length = length
+        #: What its reader found out from it alone, to be found at once the next time.
+        self.memo: Any = None
+
+
 class Carrier(Protocol):
     """Knows how to bring answers to a caller, in the order of the requests."""
 
@@ -31,6 +48,7 @@ class Exchange:
         "carrier",
         "closing",
         "deadline",
+        "head",
         "head_only",
         "headers",
         "method",
@@ -38,13 +56,12 @@ class Exchange:
         "started",
     )
 
-    def __init__(self, carrier: Carrier, method: str, path: bytes, headers: dict[bytes, bytes], started: float) -> None:
+    def __init__(self, carrier: Carrier, head: Head, started: float) -> None:
         self.carrier = carrier
-        self.method = method
-        #: Path and query as sent.
-        self.path = path
-        #: Lower-case names.
-        self.headers = headers
+        self.head = head
+        self.method = head.method
+        self.path = head.path
+        self.headers = head.headers
         #: Monotonic seconds at which its first byte was read.
         self.started = started
         #: Monotonic seconds after which the caller no longer waits; None when it did not say.
@@ -54,7 +71,7 @@ class Exchange:
         self.answer: bytes | None = None
         #: The connection ends after this answer.
         self.closing = False
-        self.head_only = method == "HEAD"
+        self.head_only = head.method == "HEAD"
 
     def reply(self, status: int, head: bytes, body: bytes) -> None:
         """Answer; ``head`` holds whole header lines, content-type among them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from lockgate.dataplane.exchange import Exchange
+from lockgate.dataplane.exchange import Exchange, Head
 from lockgate.dataplane.options import Options
 from lockgate.dataplane.refusal import Refused, unavailable
 
@@ -22,6 +22,12 @@ MOST_WAITING = 64
 #: How long the rest of a refused request is still taken, so that its caller gets to read why.
 LINGER_SECONDS = 2.0
 
+#: Heads that are remembered, of up to so many bytes each.
+MOST_HEADS = 2048
+_LONGEST_HEAD = 2048
+
+#: Headers with which a request is left to the parser each time.
+_SPECIAL = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -39,6 +45,8 @@ class Shared:
         self.refused_connections = 0
         #: Requests answered by the connections themselves: malformed, too large, too slow.
         self.refusals: dict[str, int] = {}
+        #: Heads of whole requests that were read before, by their bytes.
+        self.heads: dict[bytes, Head] = {}
 
     def sweep(self, now: float) -> None:
         """End connections that are too slow; called about once a second."""
@@ -62,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._messages = 0
         self._path = b""
         self._headers: dict[bytes, bytes] = {}
+        self._last: Head | None = None
         self._now = 0.0
         self._deadline = 0.0
         self._in_head = self._in_body = False
@@ -90,6 +99,42 @@ class Connection(asyncio.Protocol):
         if self._ending:
             return
         self._now = time.monotonic()
+        answered = self._messages
+        fresh = not (self._in_head or self._in_body or self._refused)
+        end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD) if fresh else -1
+        if end > 0:
+            head = self._shared.heads.get(data[:end])
+            if head is not None and len(data) == end + 4 + head.length and self._whole(head, data[end + 4 :]):
+                return
+        self._read(data)
+        if end > 0 and self._messages == answered + 1:
+            self._remember(data[:end], len(data) - end - 4)
+
+    def _whole(self, head: Head, body: bytes) -> bool:
+        """Take a request that has come whole and whose head is known; False leaves it to the parser."""
+        shared = self._shared
+        if shared.draining or shared.body_bytes + len(body) > self._options.max_inflight_bytes:
+            return False
+        exchange = Exchange(self, head, self._now)
+        exchange.body = body
+        self._messages += 1
+        self._deadline = 0.0
+        self._waiting.append(exchange)
+        shared.handle(exchange)
+        if len(self._waiting) >= MOST_WAITING:
+            self._pause_reading()
+        return True
+
+    def _remember(self, head: bytes, length: int) -> None:
+        """Keep the head of a request that came alone and whole, and that said nothing which needs the parser."""
+        last, heads = self._last, self._shared.heads
+        if last is None or last.length != length or self._ending or self._in_head or self._in_body:
+            return
+        if len(heads) >= MOST_HEADS:
+            heads.clear()
+        heads[head] = last
+
+    def _read(self, data: bytes) -> None:
         length, answered = len(data), self._messages
         while data:
             try:
@@ -166,13 +211,18 @@ class Connection(asyncio.Protocol):
         if self._refused is not None:
             return
         headers = self._headers
-        exchange = Exchange(self, self._parser.get_method().decode("ascii"), self._path, headers, self._now)
+        length = headers.get(b"content-length")
+        plain = length is not None and length.isdigit() and not (_SPECIAL & headers.keys())
+        head = Head(
+            self._parser.get_method().decode("ascii"), self._path, headers, int(length) if plain and length else -1
+        )
+        exchange = Exchange(self, head, self._now)
         # HTTP/1.0 keeps a connection only by an extension that nobody needs any more.
         exchange.closing = (
             self._shared.draining or not self._parser.should_keep_alive() or self._parser.get_http_version() == "1.0"
         )
         self._exchange = exchange
-        length = headers.get(b"content-length")
+        self._last = head
         if length is not None or b"transfer-encoding" in headers:
             self._in_body = True
             self._deadline = self._now + self._options.body_seconds
@@ -212,6 +262,14 @@ class Connection(asyncio.Protocol):
     def answered(self) -> None:
         """Write every answer whose turn it is."""
         waiting = self._waiting
+        if len(waiting) == 1 and not (self._ending or self._read_paused or self._owes_continue):
+            # Nearly always: one request was under way, and nothing else goes on.
+            exchange = waiting[0]
+            if exchange.answer is not None and not exchange.closing:
+                waiting.clear()
+                self._transport.write(exchange.answer)
+                self._rest()
+                return
         ready: list[bytes] = []
         while waiting and (answer := waiting[0].answer) is not None:
             exchange = waiting.popleft()
@@ -318,7 +376,7 @@ class Connection(asyncio.Protocol):
         self._release()
         counts = self._shared.refusals
         counts[refused.code] = counts.get(refused.code, 0) + 1
-        exchange = self._exchange or Exchange(self, "GET", b"", {}, self._now)
+        exchange = self._exchange or Exchange(self, Head("GET", b"", {}, -1), self._now)
         self._exchange = None
         exchange.closing = True
         self._waiting.append(exchange)
