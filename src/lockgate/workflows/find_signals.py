@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -17,7 +17,7 @@ from lockgate.domain.alerting.records import Signal, SignalKind
 from lockgate.domain.gates.config import DriftWatch, ModelConfig, SloConfig
 from lockgate.domain.gates.records import Endpoint
 from lockgate.domain.monitoring.drift import check
-from lockgate.domain.monitoring.findings import DriftReport, DriftTest, FeatureDrift
+from lockgate.domain.monitoring.findings import DriftReport, DriftSpec, DriftTest, FeatureDrift
 from lockgate.domain.monitoring.layout import Failure
 from lockgate.domain.monitoring.profile import Profile
 from lockgate.domain.monitoring.quality import assess
@@ -39,6 +39,9 @@ _ERROR_SHARE = 0.02
 _REFUSED_SHARE = 0.05
 #: A breach counts when it is so many times likelier than chance, at whatever moment one looks.
 _EVIDENCE = 1000.0
+#: A drift check's chance of a false alarm is that of one check. Here it is made every two seconds on a window that
+#: moves, and one alarm is enough: over a day that is as many chances as nearly a thousand checks of separate windows.
+_LOOKS = 1000.0
 #: Newest labelled predictions that quality is measured on, where the file names no number.
 LABELLED_ROWS = 500
 _MOST_TOLD = 3
@@ -118,7 +121,7 @@ class SignalFinder:
             return
         minutes = max(1, ceil((watch.window_seconds or _DRIFT_SECONDS) / 60))
         profile = feature_sum(self._live(endpoint, version, minutes, now), baseline)
-        report = check(profile, drift_spec(watch))
+        report = check(profile, _surer(drift_spec(watch)))
         if report.verdict is not Verdict.FAIL:
             return
         shifted = [item for item in report.drifted if _fails(item, DriftTest.DISTRIBUTION)]
@@ -155,6 +158,16 @@ class SignalFinder:
                     "limit": limit,
                 },
             )
+
+
+def _surer(spec: DriftSpec) -> DriftSpec:
+    """The same for a check that is made over and over."""
+    return replace(
+        spec,
+        alpha=spec.alpha / _LOOKS,
+        alpha_never_seen=spec.alpha_never_seen / _LOOKS,
+        alpha_missing=spec.alpha_missing / _LOOKS,
+    )
 
 
 def _fails(item: FeatureDrift, test: DriftTest) -> bool:
