@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev test-parts demo up test check lint types contracts fast process fix lock docs bench clean
+.PHONY: help setup setup-dev test-parts demo up test check lint types contracts fast process soak fix lock docs bench clean
 
 help: ## List what there is to make
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fast: setup-dev ## Tests that start no process, in parallel
 
 process: setup-dev ## Tests that start real processes, one after another
 	$(BIN)/pytest -m process $(ARGS)
+
+soak: setup-dev ## The tests of faults in their long form (an hour)
+	$(BIN)/pytest tests/faults --soak -o timeout=3600 $(ARGS)
 
 fix: setup-dev ## Repair style and formatting where a tool can
 	$(BIN)/ruff check --fix

@@ -13,7 +13,9 @@ from tools.packages import MissingParts, install_system_packages
 
 _SCRIPT = """
 wrk.method = "POST"
-wrk.body = [==[{body}]==]
+local body = assert(io.open("{body}", "rb"))
+wrk.body = body:read("*a")
+body:close()
 wrk.headers["content-type"] = "application/json"
 {headers}
 function done(summary, latency, requests)
@@ -31,8 +33,13 @@ class Ask:
     """One request, to be sent many times."""
 
     url: str
-    body: str
+    body: str | bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sent(self) -> bytes:
+        """The body as it goes over the wire."""
+        return self.body.encode() if isinstance(self.body, str) else self.body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +56,8 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
-        return self.requests / self.seconds
+        """Answers a second; a refusal is none."""
+        return max(0, self.requests - self.refused) / self.seconds
 
 
 def find_wrk() -> str:
@@ -72,9 +79,10 @@ def press(ask: Ask, *, connections: int, seconds: float) -> Load:
     headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in ask.headers)
     # The script holds a token, so nobody else may read it.
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "ask.lua"
+        script, body = Path(folder) / "ask.lua", Path(folder) / "body"
+        body.write_bytes(ask.sent)
         script.touch(0o600)
-        script.write_text(_SCRIPT.format(body=ask.body, headers=headers), encoding="utf-8")
+        script.write_text(_SCRIPT.format(body=body, headers=headers), encoding="utf-8")
         whole = max(1, round(seconds))
         command = (find_wrk(), "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "-s", str(script), ask.url)
         told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 60)

@@ -1,4 +1,4 @@
-"""The one model of all measurements, made in a process of its own: ``python -m benchmarks.model prepare|log …``.
+"""The one model of all measurements, made in a process of its own: ``python -m benchmarks.model VERB …``.
 
 Gradient boosting of scikit-learn, 100 trees, on the 30 measurements of the Wisconsin breast cancer data.
 """
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from benchmarks.surroundings import plain_environment
 NAME = "biopsy"
 #: A second version, told apart by what it answers.
 SEEDS = (1, 2)
+_TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
 
 _CONFIG = """
 model: {name}
@@ -44,6 +46,11 @@ def log(url: str, token: str, seed: int) -> str:
     """Train and log with the ordinary MLflow client to a platform; gives the registered version's number."""
     env = {**plain_environment(), "MLFLOW_TRACKING_URI": f"{url}/mlflow", "MLFLOW_TRACKING_TOKEN": token}
     return str(_run("log", str(seed), env=env)["version"])
+
+
+def package(folder: Path, home: Path) -> dict[str, str]:
+    """Package the prepared model into a home's blobs as a job does; gives the package's digest for each lane."""
+    return _run("package", str(folder), str(home), env=plain_environment())
 
 
 def _run(*words: str, env: Mapping[str, str]) -> dict[str, Any]:
@@ -81,6 +88,7 @@ def _trained(seed: int) -> tuple[Any, Any, Any]:
 def _prepare(folder: Path) -> dict[str, Any]:
     import joblib
     import mlflow.sklearn as mlflow_sklearn
+    from mlflow.models import infer_signature
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
@@ -104,10 +112,36 @@ def _prepare(folder: Path) -> dict[str, Any]:
         serialization_format="cloudpickle",
         pip_requirements=[],
     )
+    inputs = training.drop(columns="malignant")
+    mlflow_sklearn.save_model(
+        model,
+        folder / "pyfunc",
+        pyfunc_predict_fn="predict_proba",
+        serialization_format="skops",
+        skops_trusted_types=_TRUSTED,
+        signature=infer_signature(inputs, model.predict_proba(inputs)),
+        pip_requirements=[f"scikit-learn=={version('scikit-learn')}", f"skops=={version('skops')}"],
+    )
     rows = holdout.drop(columns="malignant").head(8)
     answers = model.predict_proba(rows)[:, 1]
-    (folder / "rows.json").write_text(json.dumps({"rows": rows.to_numpy().tolist(), "answers": answers.tolist()}))
+    known = {"rows": rows.to_numpy().tolist(), "answers": answers.tolist(), "columns": list(rows.columns)}
+    (folder / "rows.json").write_text(json.dumps(known))
     return {}
+
+
+def _package(folder: Path, home: Path) -> dict[str, str]:
+    from lockgate.adapters.blobs.directory import DirectoryBlobs
+    from lockgate.adapters.lockgate_yaml.configs import YamlConfigs
+    from lockgate.adapters.packages.workbench import PackageWorkbench
+
+    workbench = PackageWorkbench(DirectoryBlobs(home / "blobs"))
+    text = (folder / "lockgate.yaml").read_text(encoding="utf-8")
+    data = {role: folder / f"{role}.parquet" for role in ("training", "holdout")}
+    found: dict[str, str] = {}
+    for lane in ("compiled", "python"):
+        config = YamlConfigs().read(f"{text}serving: {{lane: {lane}}}\n")
+        found[lane] = workbench.package(folder / "pyfunc", data, config, {}).digest
+    return found
 
 
 def _log(seed: int) -> dict[str, Any]:
@@ -124,10 +158,17 @@ def _log(seed: int) -> dict[str, Any]:
             signature=infer_signature(inputs, answers),
             registered_model_name=NAME,
             pip_requirements=["scikit-learn"],
-            skops_trusted_types=["numpy.dtype", "sklearn.tree._tree.Tree"],
+            skops_trusted_types=_TRUSTED,
         )
     return {"version": str(info.registered_model_version)}
 
 
+def _main(verb: str, *words: str) -> dict[str, Any]:
+    if verb == "log":
+        return _log(int(words[0]))
+    folders = [Path(word) for word in words]
+    return _package(folders[0], folders[1]) if verb == "package" else _prepare(folders[0])
+
+
 if __name__ == "__main__":
-    print(json.dumps(_prepare(Path(sys.argv[2])) if sys.argv[1] == "prepare" else _log(int(sys.argv[2]))))
+    print(json.dumps(_main(*sys.argv[1:])))

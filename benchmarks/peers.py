@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from tools.packages import UV, uv_environment
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockgate-bench"
 HERE = Path(__file__).parent
 _PATIENCE = 120.0
+Rows = list[list[float]]
 
 
 def _same(*names: str) -> tuple[str, ...]:
@@ -37,6 +38,10 @@ def _mlserver() -> tuple[str, ...]:
     # MLServer 1.7.1's processes and uvloop 0.22 do not go together.
     pinned = ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop==0.21.0")
     return (*pinned, *_same("scikit-learn", "onnxruntime", "numpy"))
+
+
+def _mlserver_mlflow() -> tuple[str, ...]:
+    return ("mlserver==1.7.1", "mlserver-mlflow==1.7.1", "uvloop==0.21.0", *_same("scikit-learn", "numpy", "skops"))
 
 
 def _mlflow() -> tuple[str, ...]:
@@ -51,8 +56,8 @@ class Peer:
     packages: tuple[str, ...]
     #: Writes what it needs into a folder; gives the command that starts it on a port, its parts found beside python.
     prepare: Callable[[Path, Path, int], tuple[str, ...]]
-    #: The request, from a port and one row of 30 numbers; and the probability in its answer.
-    ask: Callable[[int, list[float]], Ask]
+    #: The request, from a port and rows of 30 numbers; and the first row's probability in its answer.
+    ask: Callable[[int, Rows], Ask]
     read: Callable[[Any], float]
     ready: str
     process: subprocess.Popen[bytes] | None = None
@@ -143,7 +148,7 @@ def peers() -> list[Peer]:
             name="MLServer ONNX",
             packages=_mlserver(),
             prepare=lambda files, folder, port: _serve(folder, port, "ort_runtime.OrtRuntime", files / "model.onnx"),
-            ask=lambda port, row: _oip(port, row),
+            ask=lambda port, rows: _oip(port, oip_rows(rows)),
             read=lambda answer: float(answer["outputs"][0]["data"][1]),
             ready="/v2/health/ready",
         ),
@@ -153,7 +158,7 @@ def peers() -> list[Peer]:
             prepare=lambda files, folder, port: _serve(
                 folder, port, "mlserver_sklearn.SKLearnModel", files / "model.joblib"
             ),
-            ask=lambda port, row: _oip(port, row, wanted="predict_proba"),
+            ask=lambda port, rows: _oip(port, oip_rows(rows) | {"outputs": [{"name": "predict_proba"}]}),
             read=lambda answer: float(answer["outputs"][0]["data"][1]),
             ready="/v2/health/ready",
         ),
@@ -161,11 +166,23 @@ def peers() -> list[Peer]:
             name="mlflow models serve",
             packages=_mlflow(),
             prepare=lambda files, folder, port: _mlflow_serve(files / "mlflow", port),
-            ask=lambda port, row: Ask(url=f"http://{HOST}:{port}/invocations", body=json.dumps({"inputs": [row]})),
+            ask=lambda port, rows: Ask(url=f"http://{HOST}:{port}/invocations", body=json.dumps({"inputs": rows})),
             read=lambda answer: float(answer["predictions"][0][1]),
             ready="/ping",
         ),
     ]
+
+
+def pyfunc_peer(names: Sequence[str]) -> Peer:
+    """MLServer with a logged MLflow model that takes a table with these columns and answers probabilities."""
+    return Peer(
+        name="MLServer pyfunc",
+        packages=_mlserver_mlflow(),
+        prepare=lambda files, folder, port: _serve(folder, port, "mlserver_mlflow.MLflowRuntime", files / "pyfunc"),
+        ask=lambda port, rows: _oip(port, oip_columns(rows, names) | {"parameters": {"content_type": "pd"}}),
+        read=lambda answer: float(answer["outputs"][0]["data"][1]),
+        ready="/v2/health/ready",
+    )
 
 
 def _serve(folder: Path, port: int, implementation: str, file: Path) -> tuple[str, ...]:
@@ -189,11 +206,23 @@ def _mlflow_serve(model: Path, port: int) -> tuple[str, ...]:
     return ("mlflow", *words, "--port", str(port), "--workers", "1")
 
 
-def _oip(port: int, row: list[float], wanted: str = "") -> Ask:
-    outputs = {"outputs": [{"name": wanted}]} if wanted else {}
-    return Ask(url=f"http://{HOST}:{port}/v2/models/biopsy/infer", body=json.dumps(oip_body(row) | outputs))
+def _oip(port: int, body: dict[str, Any]) -> Ask:
+    return Ask(url=f"http://{HOST}:{port}/v2/models/biopsy/infer", body=json.dumps(body))
 
 
 def oip_body(row: list[float]) -> dict[str, Any]:
     """One row as an Open Inference Protocol request."""
-    return {"inputs": [{"name": "x", "shape": [1, len(row)], "datatype": "FP64", "data": row}]}
+    return oip_rows([row])
+
+
+def oip_rows(rows: Rows) -> dict[str, Any]:
+    """Rows as an Open Inference Protocol request with one matrix."""
+    flat = [value for row in rows for value in row]
+    return {"inputs": [{"name": "x", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": flat}]}
+
+
+def oip_columns(rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+    """The same with one tensor a column, as a table goes over the wire."""
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    shape = [len(rows), 1]
+    return {"inputs": [{"name": n, "shape": shape, "datatype": "FP64", "data": list(c)} for n, c in columns]}

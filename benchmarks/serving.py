@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ ENDPOINT = f"{NAME}.dev"
 #: The server that ratios are told against.
 BASE = "MLServer ONNX"
 _NOTE = (
-    f"beside base: requests/s over those of {BASE} in the same round; by CPU: its processor time a request over this "
+    "beside base: requests/s over those of {base} in the same round; by CPU: its processor time a request over this "
     f"one's; noisy: rounds in which others held more than {NOISE} cores."
 )
 
@@ -54,6 +54,10 @@ class Server:
     #: Processes that answer, and all that stand still while another is measured.
     answering: Sequence[int]
     all: Sequence[int]
+    #: Sends the load: what is asked, connections, seconds.
+    load: Callable[[Ask, int, float], Load] = lambda ask, connections, seconds: press(
+        ask, connections=connections, seconds=seconds
+    )
 
 
 def measure(
@@ -76,11 +80,15 @@ def measure(
         for number in range(rounds):
             for count in connections:
                 for server in servers:
-                    cells.append(_cell(server, servers, count, number, seconds))
+                    cells.append(take(server, servers, count, number, seconds))
+                    tell(cells[-1])
         for server in servers:
             if server.name.startswith("Lockgate"):
                 checks[server.name] = _watched(server)
-    _show(cells, rounds)
+    for count in dict.fromkeys(cell.connections for cell in cells):
+        here = [cell for cell in cells if cell.connections == count]
+        title = f"One row, {count} connections, {rounds} rounds: median (least–most)"
+        show_cells(here, title, base=BASE, note=count == connections[-1])
     return {"cells": [asdict(cell) | {"rate": cell.load.rate} for cell in cells], "watched": checks}
 
 
@@ -90,42 +98,47 @@ def _lockgate(platform: Platform, known: dict[str, Any]) -> Server:
     url = f"{platform.gateway}/v2/models/{ENDPOINT}/infer"
     ask = Ask(url=url, body=json.dumps(oip_body(row)), headers=headers)
     name = f"Lockgate, {platform.workers} gateway{'s' if platform.workers > 1 else ''}"
-    _check(name, ask, known["answers"][0], _probability)
+    check(name, ask, known["answers"][0], probability)
     return Server(name, ask, platform.pids("gateway"), platform.pids())
 
 
-def _probability(answer: Any) -> float:
+def probability(answer: Any) -> float:
+    """That of the second class, in the first row of an Open Inference Protocol answer of ours."""
     return float(next(each for each in answer["outputs"] if each["name"] == "probabilities")["data"][1])
 
 
 def _peer(peer: Peer, known: dict[str, Any]) -> Server:
-    ask = peer.ask(peer.port, known["rows"][0])
-    _check(peer.name, ask, known["answers"][0], peer.read)
+    ask = peer.ask(peer.port, known["rows"][:1])
+    check(peer.name, ask, known["answers"][0], peer.read)
     return Server(peer.name, ask, peer.pids(), peer.pids())
 
 
-def _check(name: str, ask: Ask, expected: float, read: Any) -> None:
+def check(name: str, ask: Ask, expected: float, read: Any) -> None:
     """Nobody is measured who does not answer what the model says.
 
     Raises:
         RuntimeError: another answer, or none.
     """
     headers = {"content-type": "application/json", **dict(ask.headers)}
-    answer = httpx.post(ask.url, content=ask.body, headers=headers, timeout=30, trust_env=False)
+    try:
+        answer = httpx.post(ask.url, content=ask.sent, headers=headers, timeout=30, trust_env=False)
+    except httpx.HTTPError as error:
+        raise RuntimeError(f"{name} does not answer: {error}") from error
     if answer.status_code != 200 or not math.isclose(read(answer.json()), expected, abs_tol=1e-4):
         raise RuntimeError(f"{name} answered {answer.status_code} {answer.text[:300]}, expected {expected}")
 
 
-def _cell(server: Server, servers: Sequence[Server], connections: int, number: int, seconds: float) -> Cell:
+def take(server: Server, servers: Sequence[Server], connections: int, number: int, seconds: float) -> Cell:
+    """Measure one server while all others stand still."""
     with ExitStack() as stack:
         for other in servers:
             if other is not server:
-                stack.enter_context(frozen(list(other.all)))
-        press(server.ask, connections=connections, seconds=1)
+                stack.enter_context(frozen([pid for pid in other.all if pid not in server.all]))
+        server.load(server.ask, connections, 1)
         watch = Watch(list(server.all))
-        load = press(server.ask, connections=connections, seconds=seconds)
+        load = server.load(server.ask, connections, seconds)
         used, others = watch.end(list(server.all), list(server.answering))
-    cell = Cell(
+    return Cell(
         server=server.name,
         connections=connections,
         round=number,
@@ -133,9 +146,13 @@ def _cell(server: Server, servers: Sequence[Server], connections: int, number: i
         cpu_us=used / max(1, load.requests) * 1e6,
         others=others,
     )
-    mark = " *" if others > NOISE else ""
-    say(f"round {number + 1}, {connections:>2} connections: {server.name:<22} {load.rate:>9,.0f}/s{mark}")
-    return cell
+
+
+def tell(cell: Cell, what: str = "") -> None:
+    """Print a cell in one line, as soon as it is there."""
+    mark = " *" if cell.others > NOISE else ""
+    where = f"round {cell.round + 1}, {what}{cell.connections:>2} connections"
+    say(f"{where}: {cell.server:<28} {cell.load.rate:>9,.0f}/s{mark}")
 
 
 def _watched(server: Server) -> dict[str, float]:
@@ -147,36 +164,33 @@ def _watched(server: Server) -> dict[str, float]:
     return {line[0]: float(line[1]) for line in lines}
 
 
-def _show(cells: Sequence[Cell], rounds: int) -> None:
-    for connections in dict.fromkeys(cell.connections for cell in cells):
-        here = [cell for cell in cells if cell.connections == connections]
-        base = {cell.round: cell for cell in here if cell.server == BASE}
-        rows: list[list[str]] = []
-        for name in dict.fromkeys(cell.server for cell in here):
-            own = [cell for cell in here if cell.server == name]
-            noisy = sum(cell.others > NOISE for cell in own)
-            rows.append(
-                [
-                    name,
-                    spread([cell.load.rate for cell in own], digits=0),
-                    f"{median(cell.load.p50_ms for cell in own):.2f} / {median(cell.load.p99_ms for cell in own):.2f}",
-                    spread([cell.cpu_us for cell in own], digits=0),
-                    spread([cell.load.rate / base[cell.round].load.rate for cell in own], "×") if base else "–",
-                    spread([base[cell.round].cpu_us / cell.cpu_us for cell in own], "×") if base else "–",
-                    str(sum(cell.load.refused + cell.load.broken for cell in own)),
-                    f"{noisy} of {len(own)}" if noisy else "none",
-                ]
-            )
-        title = f"One row, {connections} connections, {rounds} rounds: median (least–most)"
-        columns = (
-            "server",
-            "requests/s",
-            "p50 / p99 ms",
-            "CPU µs a request",
-            "beside base",
-            "by CPU",
-            "errors",
-            "noisy",
+def show_cells(cells: Sequence[Cell], title: str, *, base: str, note: bool) -> None:
+    """Print a table of cells that differ in server and round; ratios are against the server named ``base``."""
+    beside = {cell.round: cell for cell in cells if cell.server == base}
+    rows: list[list[str]] = []
+    for name in dict.fromkeys(cell.server for cell in cells):
+        own = [cell for cell in cells if cell.server == name]
+        noisy = sum(cell.others > NOISE for cell in own)
+        rows.append(
+            [
+                name,
+                spread([cell.load.rate for cell in own], digits=0),
+                f"{median(cell.load.p50_ms for cell in own):.2f} / {median(cell.load.p99_ms for cell in own):.2f}",
+                spread([cell.cpu_us for cell in own], digits=0),
+                spread([cell.load.rate / beside[cell.round].load.rate for cell in own], digits=2) if beside else "–",
+                spread([beside[cell.round].cpu_us / cell.cpu_us for cell in own], digits=2) if beside else "–",
+                str(sum(cell.load.refused + cell.load.broken for cell in own)),
+                f"{noisy} of {len(own)}" if noisy else "none",
+            ]
         )
-        note = _NOTE if connections == cells[-1].connections else ""
-        show(title, columns, rows, note=note)
+    columns = (
+        "server",
+        "requests/s",
+        "p50 / p99 ms",
+        "CPU µs a request",
+        "beside base ×",
+        "by CPU ×",
+        "errors",
+        "noisy",
+    )
+    show(title, columns, rows, note=_NOTE.format(base=base) if note and beside else "")

@@ -65,11 +65,20 @@ def cpu_seconds(pids: list[int]) -> float:
 
 def pss_mb(pid: int) -> float:
     """Memory of a process, what it shares counted by its share, in megabytes; 0 when it is gone."""
+    return _memory_mb(pid, "Pss:")
+
+
+def rss_mb(pid: int) -> float:
+    """Memory of a process, what it shares counted whole, so that it does not change with who else is there."""
+    return _memory_mb(pid, "Rss:")
+
+
+def _memory_mb(pid: int, word: str) -> float:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(word)), 0.0)
 
 
 class Watch:

@@ -23,6 +23,16 @@ HERE = Path(__file__).parent
 PROCESS_FOLDERS = ("programs", "e2e", "faults", "contract")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="tests of faults go on for long; see `make soak`")
+
+
+@pytest.fixture(scope="session")
+def soak(pytestconfig: pytest.Config) -> bool:
+    """Whether a test that can be long or short shall be long."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).parts[0] in PROCESS_FOLDERS:

@@ -177,6 +177,12 @@ def _keep(blobs: DirectoryBlobs, onnx: bytes, graph: Graph, **fields: Any) -> st
     return blobs.put(canonical_json(to_plain(manifest)))
 
 
+def served_as(blobs: DirectoryBlobs, package: str, **serving: Any) -> str:
+    """Keep the same package with another way to be served; gives its digest."""
+    plain = json.loads(blobs.get(package))
+    return blobs.put(canonical_json(plain | {"serving": plain.get("serving", {}) | serving}))
+
+
 def route(name: str, *targets: Target) -> EndpointRoute:
     """An endpoint ``model.environment``."""
     model, environment = name.split(".")
@@ -221,6 +227,8 @@ class ControlPlane:
     heartbeats: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     profiles: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     url: str = ""
+    #: How often a gateway has asked for its state.
+    told: int = 0
 
     def publish(self, routes: RouteTable, tokens: list[dict[str, Any]] | None = None, revision: str = "1") -> None:
         """Put a table in force."""
@@ -230,6 +238,7 @@ class ControlPlane:
 
     def answer(self, query: dict[str, list[str]]) -> dict[str, Any] | None:
         """What a gateway that has these is told, or None for nothing new."""
+        self.told += 1
         end = time.monotonic() + min(float(query["wait"][0]), 2.0)
         while time.monotonic() < end:
             state = self.state
@@ -309,6 +318,7 @@ class GatewayProcess:
         self.home = home
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.grpc_port = int(more.get("LOCKGATE_GATEWAY_GRPC_PORT") or free_port())
         secret = home / "secrets" / "gateway-token"
         secret.parent.mkdir(parents=True, exist_ok=True)
         secret.write_text(GATEWAY_TOKEN)
@@ -318,6 +328,7 @@ class GatewayProcess:
             "LOCKGATE_HOME": str(home),
             "LOCKGATE_HOST": "127.0.0.1",
             "LOCKGATE_GATEWAY_PORT": str(self.port),
+            "LOCKGATE_GATEWAY_GRPC_PORT": str(self.grpc_port),
             "LOCKGATE_CONTROL_URL": control_url,
             "LOCKGATE_GATEWAY_DRAIN_SECONDS": "0.5",
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -67,7 +67,7 @@ class Heartbeat:
     worker: str
     #: Changes with each start of the worker.
     boot: str
-    #: The route table it answers by.
+    #: The route table it answers by, but for the endpoints in ``held``.
     generation: int
     pid: int
     #: Package digest -> why it could not be loaded.
@@ -77,6 +77,9 @@ class Heartbeat:
     dropped: int
     trouble: str
     seen_at: datetime
+    #: Endpoints of which a live version cannot be loaded there: name -> the generation whose route goes on answering,
+    #: or -1 for none.
+    held: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Gateways(Protocol):

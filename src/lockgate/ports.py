@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from lockgate.domain.access.records import Action, Caller
 from lockgate.domain.audit.ledger import Entry
 from lockgate.domain.gates.config import ModelConfig, Policy
 from lockgate.domain.gates.records import GateResult
+from lockgate.domain.monitoring.logged import LoggedRows, LoggedSegment
 from lockgate.domain.registry.manifest import Manifest
 
 R = TypeVar("R")
@@ -214,7 +215,7 @@ class Labels(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """One logged row: what was asked and answered."""
+    """What was answered to one logged row."""
 
     prediction_id: str
     endpoint: str
@@ -224,18 +225,17 @@ class Prediction:
     at: datetime
     score: float | None
     predicted: str | None
-    inputs: dict[str, Any]
 
 
 class PredictionTable(Protocol):
     """Knows how to keep logged predictions for good."""
 
-    def append(self, source: str, seq: int, rows: Iterable[Prediction]) -> int:
+    def append(self, source: str, seq: int, rows: Sequence[LoggedRows]) -> int:
         """Add the rows of one sealed segment exactly once, also when called again after a crash."""
         ...
 
     def find(self, ids: Sequence[str]) -> list[Prediction]:
-        """Predictions of these ids that have been appended, without their inputs; never a shadow's."""
+        """Predictions of these ids that have been appended; never a shadow's."""
         ...
 
     def tidy(self) -> None:
@@ -250,8 +250,8 @@ class SegmentStore(Protocol):
         """Source, sequence and place of each segment that no gateway writes any more."""
         ...
 
-    def read(self, path: Path) -> Iterable[Prediction]:
-        """Its whole records in order; a torn tail is left out and reported."""
+    def read(self, path: Path) -> LoggedSegment:
+        """All rows of it that can be read."""
         ...
 
     def remove(self, path: Path) -> None:
@@ -259,7 +259,7 @@ class SegmentStore(Protocol):
         ...
 
     def set_aside(self, path: Path) -> Path:
-        """Keep a segment that cannot be read where `sealed` does not find it, for a person to look at."""
+        """Keep a segment that is damaged where `sealed` does not find it, for a person to look at."""
         ...
 
 
@@ -318,6 +318,14 @@ class ConfigReader(Protocol):
 
     def read(self, text: str) -> ModelConfig:
         """The configuration; raises Invalid with every problem and its line."""
+        ...
+
+
+class Secrets(Protocol):
+    """Knows the tokens for servers elsewhere."""
+
+    def read(self, reference: str, origin: str) -> str:
+        """The token that ``secret://NAME`` stands for, to be sent to an origin; raises NotServable."""
         ...
 
 

@@ -17,6 +17,8 @@ T = TypeVar("T")
 _PREFIX = "LOCKGATE_"
 #: What the command line and the SDK read to find their platform; no affair of a server's.
 _OF_CLIENTS = frozenset({"LOCKGATE_URL", "LOCKGATE_TOKEN"})
+#: What the gateways are set up by; they look at these themselves, and at no other process's.
+_OF_GATEWAYS = ("LOCKGATE_GATEWAY_", "LOCKGATE_TRACES_", "LOCKGATE_EVENTS_", "LOCKGATE_LOG_MAX_BYTES")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 
@@ -44,6 +46,8 @@ class Settings:
     port: int
     #: Port of the inference gateways.
     gateway_port: int
+    #: Port on which the gateways speak gRPC; 0 where they do not.
+    gateway_grpc_port: int
     #: How many gateway processes run; 0 means one per core.
     workers: int
     #: Which of them this process is, counted from 0.
@@ -68,6 +72,8 @@ class Settings:
     job_seconds: int
     #: Least severe message that is logged.
     log_level: str
+    #: Hosts that models may be answered by elsewhere (``lane: upstream``), without port; none named means any.
+    upstream_hosts: tuple[str, ...] = ()
 
     @property
     def run(self) -> Path:
@@ -98,6 +104,9 @@ def load(env: Mapping[str, str]) -> Settings:
     gateway_port = read("GATEWAY_PORT", _port, min(port + 1, 65535))
     if port == gateway_port:
         read.problems.append("LOCKGATE_GATEWAY_PORT: the gateways need a port of their own")
+    grpc_port = read("GATEWAY_GRPC_PORT", _port_or_none, (gateway_port + 1) % 65536)
+    if grpc_port in (port, gateway_port):
+        read.problems.append("LOCKGATE_GATEWAY_GRPC_PORT: gRPC needs a port of its own")
     reachable = _reachable(host)
     public_url = read("PUBLIC_URL", _url, f"http://{reachable}:{port}")
     settings = Settings(
@@ -106,6 +115,7 @@ def load(env: Mapping[str, str]) -> Settings:
         host=host,
         port=port,
         gateway_port=gateway_port,
+        gateway_grpc_port=grpc_port,
         workers=read("WORKERS", _count, 0),
         worker=read("WORKER", _count, 0),
         mlflow_socket=read("MLFLOW_SOCKET", _path, home / "run" / "mlflow.sock"),
@@ -118,9 +128,11 @@ def load(env: Mapping[str, str]) -> Settings:
         job_memory=read("JOB_MEMORY", _size, 8 * 2**30),
         job_seconds=read("JOB_SECONDS", _count, 1800),
         log_level=read("LOG_LEVEL", _level, "info"),
+        upstream_hosts=read("UPSTREAM_HOSTS", _hosts, ()),
     )
     # A misspelt variable would be ignored without a word, and its default used.
     unknown = {name for name in env if name.startswith(_PREFIX)} - read.asked - _OF_CLIENTS
+    unknown = {name for name in unknown if not name.startswith(_OF_GATEWAYS)}
     read.problems += [f"{name}: there is no such setting" for name in sorted(unknown)]
     if read.problems:
         raise BadSettings(
@@ -173,6 +185,10 @@ def _port(text: str) -> int:
     if not 1 <= number <= 65535:
         raise Invalid(f"{text} is no port: choose 1 to 65535")
     return number
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)
 
 
 def _count(text: str) -> int:

@@ -116,6 +116,8 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
     from lockgate.adapters.lockgate_yaml.configs import YamlConfigs
     from lockgate.adapters.mlflow.source import MLflowSource
     from lockgate.adapters.packages.workbench import PackageWorkbench
+    from lockgate.adapters.python_runner.opener import PythonRunners
+    from lockgate.adapters.secretfiles.folder import SecretFolder
     from lockgate.workflows.evaluate_gates import evaluate_gates
     from lockgate.workflows.package_version import package_version
     from lockgate.workflows.request_promotion import JOB as GATE
@@ -131,14 +133,19 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
         "ids": ids,
         "clock": clock,
     }
-    workbench = PackageWorkbench(known["blobs"])
+
+    def workbench(progress: Callable[[str], None]) -> PackageWorkbench:
+        runners = PythonRunners(settings.home, known["blobs"], progress)
+        secrets = SecretFolder(settings.secrets / "upstream")
+        hosts = settings.upstream_hosts
+        return PackageWorkbench(known["blobs"], secrets=secrets, runners=runners, upstream_hosts=hosts)
 
     def package(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
         source = MLflowSource(settings.mlflow_socket)
-        return package_version(job, source=source, workbench=workbench, progress=progress, **known)
+        return package_version(job, source=source, workbench=workbench(progress), progress=progress, **known)
 
     def gate(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
-        return evaluate_gates(job, workbench=workbench, progress=progress, **known)
+        return evaluate_gates(job, workbench=workbench(progress), progress=progress, **known)
 
     return {PACKAGE: package, GATE: gate}
 

@@ -32,6 +32,7 @@ def heard(worker: str, clock: FakeClock, *, boot: str = "boot-a", generation: in
         generation=generation,
         pid=100,
         problems={"sha256:ab": "its graph cannot be read"},
+        held={"thyroid.prod": generation - 1},
         logged=5,
         dropped=1,
         trouble="the disk is full",

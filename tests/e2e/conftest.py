@@ -14,6 +14,6 @@ from tests.e2e.platform import Platform, start
 def platform(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[..., int]) -> Generator[Platform]:
     """`lockgate up`, ready with MLflow's server; stopped at the end, which must be clean."""
     folder: Path = tmp_path_factory.mktemp("platform")
-    running = start(folder / "home", free_port(2), folder / "up.log")
+    running = start(folder / "home", free_port(3), folder / "up.log")
     yield running
     assert running.stop() == 0

@@ -61,7 +61,7 @@ class Ward:
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[..., int]) -> Generator[Ward]:
     folder = tmp_path_factory.mktemp(NAME)
-    platform = start(folder / "home", free_port(2), folder / "up.log", workers=2)
+    platform = start(folder / "home", free_port(3), folder / "up.log", workers=2)
     try:
         config = biopsy.prepare(folder, NAME)
         version = platform.mlflow(platform.admin_token, "log", NAME, "1.0")["version"]

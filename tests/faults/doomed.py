@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from lockgate.adapters.segments.frames import Batch, Schema
+from lockgate.adapters.segments.writer import SegmentWriter
 from lockgate.adapters.sql.engine import Database
 from lockgate.adapters.sql.jobs import SqlJobs
 from lockgate.adapters.sql.store import SqlStore
 from lockgate.base.clock import SystemClock
 from lockgate.base.errors import Conflict, Unavailable
 from lockgate.base.ids import RandomIds
+from lockgate.dataplane.ids import PredictionIds
 from lockgate.domain.registry.records import Model, Risk
 from lockgate.ports import Job, Store, Why
 
@@ -92,3 +95,45 @@ def _do(store: SqlStore, jobs: SqlJobs, job: Job, name: str) -> None:
             kept = tx.save(replace(counter, owner=str(int(counter.owner) + 1)))
             tx.record("effect.made", kept, after=kept)
             jobs.finish(job, tx, {"by": name})
+
+
+def record_for_ever(home: Path, source: str, diary: Path) -> None:
+    """Write predictions down as a gateway does, and each into a diary once it was promised; segments are small."""
+    schema = Schema(
+        version="thyroid:1",
+        layout="matrix",
+        dtype="<f4",
+        names=("age",),
+        widths=(1,),
+        score_dtype="<f4",
+        classes=(),
+        positive=None,
+    )
+    writer = SegmentWriter(home / "log" / source, max_bytes=100_000)
+    ids = PredictionIds(int.from_bytes(os.urandom(5)))
+    promised = os.open(diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    value = b"\0\0\0\0"
+    while True:
+        together = [ids.new(time.time_ns() // 1_000_000) for _ in range(20)]
+        batch = Batch(
+            together, [], time.time_ns() // 1000, "thyroid.prod", "thyroid:1", 3, "live", value * 20, value * 20, None
+        )
+        writer.append(schema, batch, len(together))
+        if writer.flush():
+            writer.sync()
+            if writer.mark == writer.sync_failures:
+                os.write(promised, "".join(f"{id}\n" for id in together).encode())
+        time.sleep(0.001)
+
+
+def carry_for_ever(home: Path) -> None:
+    """Carry the prediction log into its table, as the job worker does."""
+    # Its threads do not survive a fork, so the server that the doomed are forked from must not have it.
+    from lockgate.adapters.delta.predictions import DeltaPredictions
+    from lockgate.adapters.segments.store import SegmentFolder
+    from lockgate.workflows.compact_log import compact_log
+
+    segments, table = SegmentFolder(home / "log"), DeltaPredictions(home / "predictions")
+    while True:
+        compact_log(segments, table)
+        time.sleep(0.05)

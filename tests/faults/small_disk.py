@@ -21,20 +21,20 @@ class SmallDisk:
         self._mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
         self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(self) -> None:
-        """From now on nothing more fits."""
+    def fill(self, process: int = 0) -> None:
+        """From now on nothing more fits, for this process or another."""
         if not self._mounted:
             largest = max((path.stat().st_size for path in self.folder.rglob("*") if path.is_file()), default=0)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 1, self._limits[1]))
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (largest + 1, self._limits[1]))
             return
         with suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as file:
             while file.write(b"\0" * 4096):
                 pass
 
-    def free(self) -> None:
+    def free(self, process: int = 0) -> None:
         """There is room again."""
         (self.folder / "ballast").unlink(missing_ok=True)
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, self._limits)
 
     def remove(self) -> None:
         """Give the disk back."""

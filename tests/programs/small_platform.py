@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.base.errors import LockgateError
-from lockgate.supervisor.child import ChildSpec
+from lockgate.supervisor.child import LISTENER, ChildSpec
 from lockgate.supervisor.home import Home
 from lockgate.supervisor.lifeline import MARK
 from lockgate.supervisor.platform import Place
@@ -33,7 +33,7 @@ def main() -> int:
 def _spec(root: Path, *, name: str, code: str, ready: str, **more: Any) -> ChildSpec:
     after = tuple(more.pop("after", ()))
     if "listen" in more:
-        more["listen"] = ("127.0.0.1", int(more["listen"]))
+        more["listen"] = {LISTENER: ("127.0.0.1", int(more["listen"]))}
     return ChildSpec(
         name=name,
         argv=(sys.executable, "-I", "-S", "-c", code),

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
-from lockgate.adapters.segments.store import SegmentFolder
 from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.loading import load
 from lockgate.domain.monitoring.layout import Failure
 from lockgate.domain.monitoring.profile import Profile
 from lockgate.domain.routing.table import Role
+from tests.logged import Row, logged_in
 from tests.serving import (
     MIXED_COLUMNS,
     TOKEN,
@@ -195,7 +195,8 @@ def test_anonymous_callers_learn_only_live_ready_and_version(stage: Stage) -> No
         ("POST", INFER, {"content": b""}, 400, "invalid_input"),
         ("POST", INFER, {"json": ROW, "headers": {"x-lockgate-key": "k" * 2000}}, 400, "invalid_input"),
         ("POST", INFER, {"json": ROW, "headers": {"inference-header-content-length": "10"}}, 400, "invalid_input"),
-        ("POST", INFER, {"json": ROW, "headers": {"content-encoding": "gzip"}}, 415, "unsupported_encoding"),
+        ("POST", INFER, {"json": ROW, "headers": {"content-encoding": "gzip"}}, 400, "invalid_input"),
+        ("POST", INFER, {"json": ROW, "headers": {"content-encoding": "br"}}, 415, "unsupported_encoding"),
         ("POST", "/invocations", {"json": {"inputs": [[1, 2, 3, 4]]}}, 400, "endpoint_not_named"),
         (
             "POST",
@@ -342,7 +343,8 @@ def test_a_head_that_never_ends_is_refused(stage: Stage) -> None:
 def test_metrics_count_what_was_answered(stage: Stage, client: httpx.Client) -> None:
     def answered() -> int:
         text = client.get("/metrics").text
-        start = 'lockgate_requests_total{endpoint="thyroid.prod",version="thyroid:3",role="live",code="200"} '
+        labels = 'endpoint="thyroid.prod",version="thyroid:3",role="live",code="200",protocol="oip"'
+        start = f"lockgate_requests_total{{{labels}}} "
         return next((int(line.removeprefix(start)) for line in text.splitlines() if line.startswith(start)), 0)
 
     before = answered()
@@ -355,10 +357,9 @@ def test_profiles_and_the_log_hold_every_answer_and_the_shadows_too(stage: Stage
     answer = client.post(INFER, json=ROW, headers={"x-lockgate-key": "patient-7"})
     client.post(INFER, content=b"{")
     wanted = answer.headers["x-lockgate-prediction-id"]
-    store = SegmentFolder(stage.home / "log")
 
-    def logged() -> list[Any]:
-        found = [entry for _, _, path in store.sealed() for entry in store.read(path) if entry.prediction_id == wanted]
+    def logged() -> list[Row]:
+        found = [row for row in logged_in(stage.home / "log") if row.prediction_id == wanted]
         return found if len(found) == 2 else []
 
     live, shadow = sorted(until(logged), key=lambda entry: entry.role)

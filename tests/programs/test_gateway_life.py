@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
-from lockgate.adapters.segments.store import SegmentFolder
 from lockgate.domain.routing.table import Role
+from tests.logged import logged_in
 from tests.serving import (
     TOKEN,
     ControlPlane,
@@ -155,15 +155,69 @@ def test_an_older_generation_is_refused(stage: Stage) -> None:
         assert client.post(INFER, json=ROW).headers["x-lockgate-generation"] == "5"
 
 
-def test_a_generation_whose_version_cannot_be_loaded_is_refused_and_reported(stage: Stage) -> None:
-    missing = "sha256:" + "0" * 64
+MISSING = "sha256:" + "0" * 64
+
+
+def _generation(client: httpx.Client, endpoint: str = "thyroid.prod") -> str:
+    answer = client.post(f"/v2/models/{endpoint}/infer", json=ROW)
+    return answer.headers.get("x-lockgate-generation", str(answer.status_code))
+
+
+def test_a_version_that_cannot_be_loaded_holds_up_its_own_endpoint_and_no_other(stage: Stage) -> None:
+    first = route("thyroid.prod", target(stage.package, 1))
     with gateway(stage.home, stage.control.url) as process, process.ready().client() as client:
-        stage.control.publish(table(2, route("thyroid.prod", target(missing, 3))))
+        stage.control.publish(
+            table(2, route("thyroid.prod", target(MISSING, 3)), route("thyroid.test", target(stage.other, 2)))
+        )
         beat = until(lambda: [beat for beat in stage.control.heartbeats if beat["problems"]])[0]
-        assert (beat["generation"], list(beat["problems"])) == (1, [missing])
-        assert client.post(INFER, json=ROW).headers["x-lockgate-generation"] == "1"
+        assert (beat["generation"], beat["held"], list(beat["problems"])) == (2, {"thyroid.prod": 1}, [MISSING])
+        assert (_generation(client), _generation(client, "thyroid.test")) == ("1", "2")
+        # What is held stays as it was through changes elsewhere, and goes on at its own next change.
+        stage.control.publish(table(3, route("thyroid.prod", target(MISSING, 3)), route("thyroid.dev", *first.targets)))
+        until(lambda: _generation(client, "thyroid.dev") == "3")
+        assert (_generation(client), _generation(client, "thyroid.test")) == ("1", "404")
+        stage.control.publish(table(4, route("thyroid.prod", target(stage.other, 2))))
+        until(lambda: _generation(client) == "4")
+        until(lambda: stage.control.heartbeats[-1]["generation"] == 4)
+        assert "held" not in stage.control.heartbeats[-1]
+        assert stage.control.heartbeats[-1]["problems"] == {}
+
+
+def test_a_package_that_comes_late_is_loaded_without_another_word_from_the_control_plane(stage: Stage) -> None:
+    blobs = DirectoryBlobs(stage.home / "blobs")
+    late = blobs.path(stage.other)
+    aside = late.with_name("aside")
+    with gateway(stage.home, stage.control.url) as process, process.ready().client() as client:
+        stage.control.publish(table(2, route("thyroid.prod", target(stage.package, 1))))
+        until(lambda: _generation(client) == "2")
+        late.rename(aside)
         stage.control.publish(table(3, route("thyroid.prod", target(stage.other, 2))))
-        until(lambda: client.post(INFER, json=ROW).headers["x-lockgate-generation"] == "3")
+        until(lambda: stage.control.heartbeats[-1].get("held") == {"thyroid.prod": 2})
+        told = stage.control.told
+        time.sleep(2.0)
+        assert stage.control.told - told <= 4, "it asks more and more rarely"
+        aside.rename(late)
+        until(lambda: _generation(client) == "3")
+
+
+def test_an_endpoint_that_is_held_is_still_answered_after_a_restart_without_the_control_plane(stage: Stage) -> None:
+    with gateway(stage.home, stage.control.url) as process, process.ready().client() as client:
+        stage.control.publish(
+            table(2, route("thyroid.prod", target(MISSING, 3)), route("thyroid.test", target(stage.other, 2)))
+        )
+        until(lambda: _generation(client, "thyroid.test") == "2")
+        until(lambda: b"held" in (stage.home / "gateway" / "0" / "state.json").read_bytes())
+        process.stop(signal.SIGKILL)
+    with gateway(stage.home, "http://127.0.0.1:9") as process, process.ready().client() as client:
+        assert (_generation(client), _generation(client, "thyroid.test")) == ("1", "2")
+
+
+def test_a_new_endpoint_that_cannot_be_loaded_is_closed_and_told(stage: Stage) -> None:
+    first = route("thyroid.prod", target(stage.package, 1))
+    with gateway(stage.home, stage.control.url) as process, process.ready().client() as client:
+        stage.control.publish(table(2, first, route("thyroid.test", target(MISSING, 3))))
+        until(lambda: stage.control.heartbeats[-1].get("held") == {"thyroid.test": -1})
+        assert (_generation(client), _generation(client, "thyroid.test")) == ("2", "503")
 
 
 def test_without_a_descriptor_left_it_waits_in_peace_and_goes_on_when_there_is_one(stage: Stage) -> None:
@@ -260,8 +314,7 @@ def test_every_answer_of_a_killed_gateway_is_in_the_log(stage: Stage) -> None:
         process.ready()
         with Load(process.port, callers=8) as load:
             process.stop(signal.SIGKILL)
-    store = SegmentFolder(stage.home / "log")
-    logged = {entry.prediction_id for _, _, path in store.sealed() for entry in store.read(path)}
+    logged = {row.prediction_id for row in logged_in(stage.home / "log")}
     assert {stamp for _, _, stamp in load.answered} <= logged
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from lockgate.adapters.delta.predictions import DeltaPredictions
 from lockgate.adapters.segments.frames import MAGIC, Record, Schema, frame
@@ -23,6 +23,7 @@ from lockgate.jobworker.prediction_log import LogKeeper, Rhythm
 from lockgate.ports import Label, Labels, Prediction, Why
 from lockgate.workflows.compact_log import compact_log
 from lockgate.workflows.match_labels import match_labels
+from tests.logged import Row, by_column
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -31,8 +32,8 @@ def an_id(at: datetime) -> str:
     return RandomIds().new("p", at).removeprefix("p_")
 
 
-def a_prediction(at: datetime = NOON, **changes: object) -> Prediction:
-    made = Prediction(
+def a_row(at: datetime = NOON, **changes: object) -> Row:
+    made = Row(
         prediction_id=an_id(at),
         endpoint="thyroid.prod",
         version="thyroid:3",
@@ -46,11 +47,14 @@ def a_prediction(at: datetime = NOON, **changes: object) -> Prediction:
     return dataclasses.replace(made, **changes)  # pyright: ignore[reportArgumentType]
 
 
-def without_inputs(rows: list[Prediction]) -> list[Prediction]:
-    return sorted((dataclasses.replace(row, inputs={}) for row in rows), key=lambda row: row.prediction_id)
+def answers(rows: Iterable[Row | Prediction]) -> list[Prediction]:
+    """What of rows can be found again."""
+    fields = [field.name for field in dataclasses.fields(Prediction)]
+    found = [Prediction(**{name: getattr(row, name) for name in fields}) for row in rows]
+    return sorted(found, key=lambda row: row.prediction_id)
 
 
-def a_segment(folder: Path, seq: int, rows: list[Prediction]) -> Path:
+def a_segment(folder: Path, seq: int, rows: list[Row]) -> Path:
     schema = Schema(
         version="thyroid:3",
         layout="columns",
@@ -86,7 +90,7 @@ class LabelBook:
         self.store = SqlStore(database)
         self.labels: Labels = SqlLabels(database)
 
-    def add(self, prediction: Prediction, value: str, endpoint: str = "thyroid.prod") -> None:
+    def add(self, prediction: Row, value: str, endpoint: str = "thyroid.prod") -> None:
         label = Label(prediction_id=prediction.prediction_id, endpoint=endpoint, value=value, received_at=NOON)
         with self.store.begin(Why(actor="ada", reason="a test", at=NOON)) as tx:
             self.labels.add(tx, [label])
@@ -106,60 +110,84 @@ def book(tmp_path: Path) -> Iterator[LabelBook]:
 
 
 def test_predictions_come_back_by_their_ids(table: DeltaPredictions):
-    rows = [a_prediction(NOON + timedelta(hours=hour)) for hour in range(0, 60, 5)]
-    assert table.append("0-aa", 1, rows) == len(rows)
+    rows = [a_row(NOON + timedelta(hours=hour)) for hour in range(0, 60, 5)]
+    assert table.append("0-aa", 1, by_column(rows)) == len(rows)
     asked = [row.prediction_id for row in rows[::2]]
-    assert without_inputs(table.find([*asked, an_id(NOON), "no id at all"])) == without_inputs(rows[::2])
+    assert answers(table.find([*asked, an_id(NOON), "no id at all"])) == answers(rows[::2])
 
 
 def test_rows_of_one_request_are_told_apart(table: DeltaPredictions):
     id = an_id(NOON)
-    table.append("0-aa", 1, [a_prediction(prediction_id=f"{id}.{row}", score=row / 10) for row in range(3)])
+    table.append("0-aa", 1, by_column([a_row(prediction_id=f"{id}.{row}", score=row / 10) for row in range(3)]))
     (found,) = table.find([f"{id}.2"])
     assert found.score == 0.2
 
 
 def test_a_prediction_around_midnight_is_found_in_either_day(table: DeltaPredictions):
     midnight = datetime(2026, 5, 2, tzinfo=UTC)
-    asked_before = a_prediction(midnight + timedelta(seconds=1), prediction_id=an_id(midnight - timedelta(seconds=1)))
-    table.append("0-aa", 1, [asked_before])
+    asked_before = a_row(midnight + timedelta(seconds=1), prediction_id=an_id(midnight - timedelta(seconds=1)))
+    table.append("0-aa", 1, by_column([asked_before]))
     assert table.find([asked_before.prediction_id])
 
 
 def test_a_shadows_answer_is_kept_but_never_joined_with_a_label(table: DeltaPredictions):
-    live = a_prediction()
+    live = a_row()
     shadow = dataclasses.replace(live, role="shadow", version="thyroid:4", score=0.9)
-    assert table.append("0-aa", 1, [live, shadow]) == 2
+    assert table.append("0-aa", 1, by_column([live, shadow])) == 2
     assert [found.version for found in table.find([live.prediction_id])] == ["thyroid:3"]
 
 
 def test_a_segment_is_added_once_however_often_it_is_brought(tmp_path: Path, table: DeltaPredictions):
-    rows = [a_prediction(), a_prediction()]
-    assert table.append("0-aa", 4, rows) == 2
-    assert table.append("0-aa", 4, rows) == 0
+    rows = [a_row(), a_row()]
+    assert table.append("0-aa", 4, by_column(rows)) == 2
+    assert table.append("0-aa", 4, by_column(rows)) == 0
     again = DeltaPredictions(tmp_path / "predictions")
-    assert again.append("0-aa", 3, rows) == 0
-    assert again.append("1-bb", 4, [a_prediction()]) == 1
+    assert again.append("0-aa", 3, by_column(rows)) == 0
+    assert again.append("1-bb", 4, by_column([a_row()])) == 1
     assert DeltaTable(tmp_path / "predictions").count() == 3
 
 
 def test_the_table_is_one_that_others_can_read(tmp_path: Path, table: DeltaPredictions):
-    table.append("0-aa", 1, [a_prediction()])
+    table.append("0-aa", 1, by_column([a_row()]))
     (row,) = DeltaTable(tmp_path / "predictions").to_pyarrow_table().to_pylist()
     assert row["inputs"] == '{"age":61.0,"sex":"F","TSH":null}'
     assert DeltaTable(tmp_path / "predictions").metadata().partition_columns == ["endpoint", "date"]
 
 
+def test_a_payload_that_was_not_kept_is_null_and_further_outputs_are_beside_the_inputs(
+    tmp_path: Path, table: DeltaPredictions
+):
+    table.append("0-aa", 1, by_column([a_row(inputs=None), a_row(outputs={"dose": [1.5, 2.0]})]))
+    rows = DeltaTable(tmp_path / "predictions").to_pyarrow_table().sort_by("prediction_id").to_pylist()
+    assert sorted((row["inputs"] is None, row["outputs"]) for row in rows if row["inputs"] is None) == [(True, None)]
+    assert [row["outputs"] for row in rows if row["inputs"]] == ['{"dose":[1.5,2.0]}']
+
+
+def test_a_table_from_before_there_were_outputs_takes_them(tmp_path: Path, table: DeltaPredictions):
+    old = a_row()
+    table.append("0-aa", 1, by_column([old]))
+    made = DeltaTable(tmp_path / "predictions").to_pyarrow_table().drop_columns(["outputs"])
+    write_deltalake(tmp_path / "old", made, partition_by=["endpoint", "date"])
+    grown = DeltaPredictions(tmp_path / "old")
+    new = a_row(outputs={"dose": 1.5})
+    assert grown.append("0-aa", 2, by_column([new])) == 1
+    rows = DeltaTable(tmp_path / "old").to_pyarrow_table().to_pylist()
+    assert {row["prediction_id"]: row["outputs"] for row in rows} == {
+        old.prediction_id: None,
+        new.prediction_id: '{"dose":1.5}',
+    }
+
+
 def test_tidying_merges_files_and_keeps_every_row_and_the_memory_of_what_was_added(
     tmp_path: Path, table: DeltaPredictions
 ):
-    rows = [a_prediction() for _ in range(8)]
+    rows = [a_row() for _ in range(8)]
     for seq, row in enumerate(rows):
-        table.append("0-aa", seq, [row])
+        table.append("0-aa", seq, by_column([row]))
     table.tidy()
     assert len(DeltaTable(tmp_path / "predictions").file_uris()) == 1
-    assert without_inputs(table.find([row.prediction_id for row in rows])) == without_inputs(rows)
-    assert table.append("0-aa", 7, rows[-1:]) == 0
+    assert answers(table.find([row.prediction_id for row in rows])) == answers(rows)
+    assert table.append("0-aa", 7, by_column(rows[-1:])) == 0
 
 
 def test_an_empty_table_finds_nothing_and_is_tidy(table: DeltaPredictions):
@@ -168,7 +196,7 @@ def test_an_empty_table_finds_nothing_and_is_tidy(table: DeltaPredictions):
 
 
 def test_sealed_segments_are_carried_over_and_dropped(tmp_path: Path, table: DeltaPredictions):
-    rows = [a_prediction() for _ in range(3)]
+    rows = [a_row() for _ in range(3)]
     a_segment(tmp_path / "log" / "0-aa", 1, rows[:2])
     a_segment(tmp_path / "log" / "0-aa", 2, rows[2:])
     segments = SegmentFolder(tmp_path / "log")
@@ -179,10 +207,10 @@ def test_sealed_segments_are_carried_over_and_dropped(tmp_path: Path, table: Del
 
 
 def test_a_segment_that_was_added_before_a_crash_is_only_dropped(tmp_path: Path, table: DeltaPredictions):
-    rows = [a_prediction()]
+    rows = [a_row()]
     path = a_segment(tmp_path / "log" / "0-aa", 1, rows)
     segments = SegmentFolder(tmp_path / "log")
-    table.append("0-aa", 1, segments.read(path))
+    table.append("0-aa", 1, segments.read(path).rows)
     carried = compact_log(segments, table)
     assert (carried.segments, carried.rows) == (1, 0)
     assert not path.exists()
@@ -194,7 +222,7 @@ def test_a_segment_that_cannot_be_read_is_set_aside_and_holds_up_nobody(tmp_path
     bad.parent.mkdir(parents=True)
     lonely = Record(an_id(NOON), 1, "thyroid.prod", "thyroid:3", 7, "live", 1, b"", b"", None)
     bad.write_bytes(MAGIC + frame(lonely))
-    row = a_prediction()
+    row = a_row()
     a_segment(bad.parent, 2, [row])
     carried = compact_log(SegmentFolder(tmp_path / "log"), table)
     assert (carried.segments, carried.rows) == (1, 1)
@@ -203,13 +231,40 @@ def test_a_segment_that_cannot_be_read_is_set_aside_and_holds_up_nobody(tmp_path
     assert bad.with_suffix(".bad").exists()
 
 
+def test_what_is_good_of_a_damaged_segment_is_kept_once_and_the_segment_is_set_aside(
+    tmp_path: Path, table: DeltaPredictions, book: LabelBook, caplog: pytest.LogCaptureFixture
+):
+    first, second, third = rows = [a_row() for _ in range(3)]
+    path = a_segment(tmp_path / "log" / "0-aa", 1, rows)
+    data = bytearray(path.read_bytes())
+    data[data.index(second.prediction_id.encode())] ^= 1
+    path.write_bytes(data)
+    segments = SegmentFolder(tmp_path / "log")
+    # As if a pass had ended between the two.
+    table.append("0-aa", 1, segments.read(path).rows)
+    keeper = LogKeeper(segments, table, book.labels, rhythm=Rhythm(pass_=0.01))
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while segments.sealed() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    keeper.stop()
+    thread.join(5)
+    assert path.with_suffix(".bad").read_bytes() == data
+    assert DeltaTable(tmp_path / "predictions").count() == 2
+    found = table.find([row.prediction_id for row in rows])
+    assert {row.prediction_id for row in found} == {first.prediction_id, third.prediction_id}
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "000000000001.bad: 0 bytes torn off, 1 frames damaged" in told
+
+
 def test_labels_find_their_predictions_as_soon_as_these_are_logged(table: DeltaPredictions, book: LabelBook):
-    early, late = a_prediction(), a_prediction(NOON + timedelta(minutes=5))
+    early, late = a_row(), a_row(NOON + timedelta(minutes=5))
     book.add(early, "sick")
     book.add(late, "negative")
-    table.append("0-aa", 1, [early])
+    table.append("0-aa", 1, by_column([early]))
     assert match_labels(book.labels, table) == 1
-    table.append("0-aa", 2, [late])
+    table.append("0-aa", 2, by_column([late]))
     assert match_labels(book.labels, table) == 1
     found = {label.value: label for label in book.joined()}
     assert (found["sick"].version, found["sick"].score, found["sick"].predicted) == ("thyroid:3", 0.25, "negative")
@@ -218,8 +273,8 @@ def test_labels_find_their_predictions_as_soon_as_these_are_logged(table: DeltaP
 
 
 def test_a_label_that_names_another_endpoint_is_not_joined(table: DeltaPredictions, book: LabelBook):
-    prediction = a_prediction()
-    table.append("0-aa", 1, [prediction])
+    prediction = a_row()
+    table.append("0-aa", 1, by_column([prediction]))
     book.add(prediction, "sick", endpoint="spine.prod")
     assert match_labels(book.labels, table) == 0
 
@@ -227,7 +282,7 @@ def test_a_label_that_names_another_endpoint_is_not_joined(table: DeltaPredictio
 def test_the_keeper_carries_and_joins_by_itself_until_it_is_stopped(
     tmp_path: Path, table: DeltaPredictions, book: LabelBook
 ):
-    prediction = a_prediction()
+    prediction = a_row()
     rhythm = Rhythm(pass_=0.05, tidy=0.1)
     keeper = LogKeeper(SegmentFolder(tmp_path / "log"), table, book.labels, rhythm=rhythm)
     thread = threading.Thread(target=keeper.run)

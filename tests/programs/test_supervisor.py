@@ -72,14 +72,15 @@ def steady(name: str, code: str = STEADY, **more: Any) -> dict[str, Any]:
     return {"name": name, "code": code.replace("{name}", name), "ready": f"{name}.ready", **more}
 
 
-def free_pair() -> int:
-    """A port that is free together with the next one."""
+def free_row() -> int:
+    """A port that is free together with the next two."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             first.bind(("127.0.0.1", 0))
             port = first.getsockname()[1]
             try:
                 second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 2))
             except OSError:
                 continue
             return port
@@ -103,7 +104,7 @@ class Platform:
     def __init__(self, root: Path) -> None:
         self.root = root / "home"
         self.root.mkdir()
-        self.port = free_pair()
+        self.port = free_row()
         self.said = root / "said"
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -263,7 +264,7 @@ def test_a_second_start_in_the_same_home_is_refused_with_process_and_address(pla
     assert "hint:" in platform.text()
 
 
-@pytest.mark.parametrize(("offset", "what"), [(0, "pages and API"), (1, "predictions")])
+@pytest.mark.parametrize(("offset", "what"), [(0, "pages and API"), (1, "predictions"), (2, "predictions by gRPC")])
 def test_a_taken_port_is_named_with_a_way_out(platform: Platform, offset: int, what: str):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", platform.port + offset))
@@ -274,6 +275,14 @@ def test_a_taken_port_is_named_with_a_way_out(platform: Platform, offset: int, w
     assert f"port {platform.port + offset} on 127.0.0.1, meant for {what}, is taken" in said
     assert "--port" in said
     assert not (platform.root / "a.pid").exists()
+
+
+def test_it_tells_where_everything_is_asked_for(platform: Platform):
+    platform.start(steady("a"))
+    eventually(lambda: "ready in" in platform.text())
+    said = platform.text()
+    assert f"gateway   http://127.0.0.1:{platform.port + 1}\n" in said
+    assert f"gRPC      127.0.0.1:{platform.port + 2}\n" in said
 
 
 def test_the_first_administrators_token_is_shown_at_the_first_start_only(platform: Platform):

@@ -21,7 +21,9 @@ def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
 
 
 def test_the_gateways_follow_the_control_plane_s_port() -> None:
-    assert load({"LOCKGATE_PORT": "9000"}).gateway_port == 9001
+    settings = load({"LOCKGATE_PORT": "9000"})
+    assert (settings.gateway_port, settings.gateway_grpc_port) == (9001, 9002)
+    assert load({"LOCKGATE_GATEWAY_GRPC_PORT": "0"}).gateway_grpc_port == 0
 
 
 def test_every_problem_is_told_at_once_each_with_its_variable() -> None:
@@ -45,6 +47,9 @@ def test_control_plane_and_gateways_cannot_share_a_port() -> None:
     with pytest.raises(BadSettings) as refused:
         load({"LOCKGATE_PORT": "9000", "LOCKGATE_GATEWAY_PORT": "9000"})
     assert "LOCKGATE_GATEWAY_PORT" in refused.value.problems[0]
+    with pytest.raises(BadSettings) as refused:
+        load({"LOCKGATE_GATEWAY_PORT": "9000", "LOCKGATE_GATEWAY_GRPC_PORT": "9000"})
+    assert "LOCKGATE_GATEWAY_GRPC_PORT" in refused.value.problems[0]
 
 
 def test_a_database_password_does_not_show_itself() -> None:

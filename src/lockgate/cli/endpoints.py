@@ -90,7 +90,7 @@ def rollback(
     """Undo the newest change of an endpoint: abort what is on its way, or go back to the version before."""
     with client(ctx) as asked:
         table = asked.rollback(endpoint, reason=reason, to=to)
-        asked.follow.gateways(table["generation"], tell=say)
+        asked.follow.gateways(table["generation"], endpoint=endpoint, tell=say)
     if as_json:
         give_json(table)
         return

@@ -41,7 +41,10 @@ def submit(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a logged model: it is packaged, gated and, in dev, live when this ends."""
+    """Submit a logged model: it is packaged, gated and, in dev, live when this ends.
+
+    A lockgate.yaml with ``lane: upstream`` says itself where its model is, so no run is named then.
+    """
     from lockgate.sdk.submitting import source_of, submit_model
 
     source = source_of(run_id=run, artifact=artifact, model=model, uri=uri)
@@ -140,4 +143,5 @@ def _lane(version: dict[str, Any]) -> str:
     manifest = version.get("manifest")
     if not manifest:
         return ""
-    return "compiled" if manifest["graph"] else "none"
+    asked = (manifest.get("serving") or {}).get("lane", "auto")
+    return asked if asked != "auto" else "compiled" if manifest["graph"] else "python"

@@ -27,15 +27,19 @@ def _home(named: Path | None) -> Home:
 def up(
     home: Place = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of pages and API; predictions use the next one.")] = 8400,
+    port: Annotated[int, typer.Option(help="Port of pages and API; predictions use the next two.")] = 8400,
     workers: Annotated[int, typer.Option(help="Inference gateways; one a core when 0.")] = 0,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port of predictions by gRPC; the one after that of HTTP, none when 0.")
+    ] = None,
 ) -> None:
     """Start the platform and keep it running until Ctrl-C."""
     from lockgate.supervisor.platform import Place as Where
     from lockgate.supervisor.up import up as run
 
     began = time.monotonic()
-    where = Where(home=_home(home), host=host, port=port, workers=workers or len(os.sched_getaffinity(0)))
+    gateways = workers or len(os.sched_getaffinity(0))
+    where = Where(home=_home(home), host=host, port=port, workers=gateways, asked_grpc_port=grpc_port)
     run(where, began=began, tell=give, say=say)
 
 

@@ -27,9 +27,13 @@ class Grant:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
+class Permit:
+    """Somebody who may predict."""
+
     principal: str
+    #: Empty means all.
     environments: frozenset[str]
+    #: Seconds since 1970.
     until: float
 
 
@@ -40,7 +44,7 @@ class Access:
         self.revision = revision
         self.grants = tuple(grants)
         self._by_hash = {
-            grant.sha256: _Known(
+            grant.sha256: Permit(
                 principal=grant.principal,
                 environments=frozenset(grant.environments),
                 until=grant.expires_at.timestamp(),
@@ -48,10 +52,10 @@ class Access:
             for grant in grants
         }
         # Header bytes of tokens that were good, so that hashing is paid once a token and not once a request.
-        self._seen: dict[bytes, _Known] = {}
+        self._seen: dict[bytes, Permit] = {}
 
-    def check(self, header: bytes | None, environment: str) -> str:
-        """The principal behind an Authorization header, allowed to predict in ``environment`` (empty: anywhere).
+    def check(self, header: bytes | None, environment: str) -> Permit:
+        """Who is behind an Authorization header, allowed to predict in ``environment`` (empty: anywhere).
 
         Raises:
             Refused: 401 without a good token, 403 where the token is not good for the environment.
@@ -68,9 +72,9 @@ class Access:
                 f"this token is not good for {environment}",
                 hint="use a token of that environment",
             )
-        return known.principal
+        return known
 
-    def _find(self, header: bytes | None) -> _Known:
+    def _find(self, header: bytes | None) -> Permit:
         if header is None:
             raise _unauthenticated("sign in first", "send the header Authorization: Bearer <token>")
         if header[: len(_SCHEME)].lower() != _SCHEME:

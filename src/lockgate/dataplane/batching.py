@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
 
 from lockgate.dataplane.counting import Tally
 from lockgate.dataplane.exchange import Exchange
@@ -16,10 +18,31 @@ from lockgate.domain.monitoring.layout import Failure
 SMALL = 64
 
 
+#: One row of numbers that are no array yet: making one array of many rows costs less than many arrays.
+Row = list[float]
+
+
+class Encode(Protocol):
+    """Knows how to write the body of an answer."""
+
+    def __call__(self, ask: Ask, answer: Answer) -> bytes: ...
+
+
 class Ask:
     """One request that passed every check, on its way to its version."""
 
-    __slots__ = ("encode", "exchange", "inputs", "prediction_id", "role", "rows", "shadows", "tally", "target")
+    __slots__ = (
+        "_inputs",
+        "encode",
+        "exchange",
+        "prediction_id",
+        "role",
+        "row",
+        "rows",
+        "shadows",
+        "tally",
+        "target",
+    )
 
     def __init__(
         self,
@@ -28,8 +51,8 @@ class Ask:
         tally: Tally,
         role: str,
         prediction_id: str,
-        inputs: Inputs,
-        encode: Callable[[Ask, Answer], bytes],
+        inputs: Inputs | Row,
+        encode: Encode,
         shadows: Sequence[LiveTarget] = (),
     ) -> None:
         #: None for a shadow, whose answer nobody waits for.
@@ -38,11 +61,26 @@ class Ask:
         self.tally = tally
         self.role = role
         self.prediction_id = prediction_id
-        self.inputs = inputs
-        self.rows = len(inputs[0])
+        #: The values of a request that is one row of plain numbers.
+        self.row: Row | None = None
+        self._inputs: Inputs | None = None
+        if type(inputs) is list:
+            self.row = inputs
+            self.rows = 1
+        else:
+            self._inputs = cast(Inputs, inputs)
+            self.rows = len(self._inputs[0])
         #: Makes the body of the answer.
         self.encode = encode
         self.shadows = shadows
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the model is given; raises Refused when a number is too large for it."""
+        found = self._inputs
+        if found is None:
+            found = self._inputs = self.target.lane.intake.from_rows([self.row or []])
+        return found
 
     @property
     def deadline(self) -> float | None:
@@ -53,7 +91,7 @@ class Ask:
 class Outcome:
     """What became of a batch: an answer or a refusal for each request."""
 
-    __slots__ = ("answers", "inputs", "refusals", "whole")
+    __slots__ = ("answers", "began", "ended", "inputs", "refusals", "whole")
 
     def __init__(self, answers: list[Answer | None], refusals: list[Refused | None]) -> None:
         self.answers = answers
@@ -61,6 +99,8 @@ class Outcome:
         #: All rows at once, when every request was answered.
         self.inputs: Inputs | None = None
         self.whole: Answer | None = None
+        #: Monotonic seconds of the call; 0 when there was none.
+        self.began = self.ended = 0.0
 
 
 def batches(asks: list[Ask]) -> Iterator[list[Ask]]:
@@ -83,20 +123,35 @@ def batches(asks: list[Ask]) -> Iterator[list[Ask]]:
 
 
 def joined(batch: list[Ask]) -> Inputs:
-    """The rows of all requests."""
+    """The rows of all requests; raises Refused when a number of one of them is too large for the model."""
+    if len(batch) > 1:
+        plain = [ask.row for ask in batch if ask.row is not None]
+        if len(plain) == len(batch):
+            return batch[0].target.lane.intake.from_rows(plain)
     return batch[0].inputs if len(batch) == 1 else join([ask.inputs for ask in batch])
 
 
 def predict(batch: list[Ask]) -> Outcome:
     """Answer a batch at once, or one by one when that fails, so that a poisoned request fails alone. Never raises."""
+    began = time.monotonic()
+    outcome = _predict(batch)
+    outcome.began, outcome.ended = began, time.monotonic()
+    return outcome
+
+
+def _predict(batch: list[Ask]) -> Outcome:
     lane = batch[0].target.lane
     try:
         inputs = joined(batch)
         whole = lane.predict(inputs)
+    except Refused as refused:
+        if len(batch) == 1:
+            return failed([refused])
+        return merged([_predict([ask]) for ask in batch])
     except Exception as error:  # whatever the runtime raises for values that the graph cannot take
         if len(batch) == 1:
             return failed([model_error(error)])
-        return merged([predict([ask]) for ask in batch])
+        return merged([_predict([ask]) for ask in batch])
     return split(batch, inputs, whole)
 
 

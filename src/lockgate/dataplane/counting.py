@@ -6,14 +6,15 @@ The hot path only appends to lists. `Counting.fold` makes profiles of them in bl
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockgate.dataplane.intake import Inputs
 from lockgate.dataplane.lane import Answer, Lane, join
+from lockgate.dataplane.telemetry.totals import Totals
 from lockgate.domain.monitoring.profile import Profile
 from lockgate.ports import ProfileRow
 
@@ -21,10 +22,6 @@ from lockgate.ports import ProfileRow
 BLOCK = 512
 #: Minutes x versions kept while the control plane is away; the oldest go first.
 MOST_KEPT = 5_000
-
-#: Upper bounds of the latency histogram on /metrics, in seconds.
-BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_BOUNDS_US = np.array(BOUNDS) * 1e6
 
 Key = tuple[int, str, str, str]
 
@@ -34,7 +31,7 @@ class Tally:
 
     __slots__ = (
         "answers",
-        "buckets",
+        "calls",
         "endpoint",
         "errors",
         "inputs",
@@ -43,7 +40,7 @@ class Tally:
         "requests",
         "role",
         "rows",
-        "seconds",
+        "succeeded",
         "total",
         "version",
         "waiting",
@@ -62,26 +59,39 @@ class Tally:
         self.rows = 0
         self.errors: dict[str, int] = {}
         self.latencies: list[float] = []
-        #: For /metrics, never reset: requests by latency bucket, their sum in seconds.
-        self.buckets: NDArray[np.int64] = np.zeros(len(BOUNDS) + 1, dtype=np.int64)
-        self.seconds = 0.0
-        #: Answers by HTTP status.
-        self.total: dict[int, int] = {}
+        #: Calls of the model, four numbers each: see there.
+        self.calls: list[float] = []
+        #: Callers who got their prediction, by protocol, and refusals by HTTP status and protocol.
+        self.succeeded: defaultdict[str, int] = defaultdict(int)
+        self.total: dict[tuple[int, str], int] = {}
 
-    def answered(self, inputs: Inputs, answer: Answer) -> None:
-        """Rows and what they were answered with."""
+    def answered(self, inputs: Inputs, answer: Answer, requests: int = 1) -> None:
+        """The rows of some requests, and what they were answered with."""
+        rows = len(answer.scores)
         self.inputs.append(inputs)
         self.answers.append(answer)
-        self.waiting += len(answer.scores)
+        self.waiting += rows
+        self.requests += requests
+        self.rows += rows
 
-    def failed(self, kind: str, status: int, rows: int = 0) -> None:
+    def failed(self, kind: str, status: int, rows: int = 0, protocol: str = "") -> None:
         """A request that got no prediction, by the kind of `Failure`."""
         self.requests += 1
         self.rows += rows
         self.errors[kind] = self.errors.get(kind, 0) + 1
-        self.total[status] = self.total.get(status, 0) + 1
+        self.total[status, protocol] = self.total.get((status, protocol), 0) + 1
 
-    def drain_into(self, profile: Profile) -> None:
+    def withheld(self, kind: str, status: int, protocol: str) -> None:
+        """One that was `answered`, but whose answer cannot be given after all."""
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+        self.total[status, protocol] = self.total.get((status, protocol), 0) + 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing came since the last fold."""
+        return not (self.requests or self.waiting or self.latencies or self.succeeded or self.total)
+
+    def drain_into(self, profile: Profile, totals: Totals, now: float) -> None:
         """Count what waits."""
         if self.waiting:
             inputs = join(self.inputs) if len(self.inputs) > 1 else self.inputs[0]
@@ -90,11 +100,20 @@ class Tally:
             labels: list[Any] = [label for answer in self.answers for label in answer.labels or ()]
             profile.fold(lane.intake.watched(inputs), scores, np.array(labels) if labels else None)
             self.inputs, self.answers, self.waiting = [], [], 0
-        latencies = np.array(self.latencies) * 1e6
-        profile.count(requests=self.requests, rows=self.rows, errors=self.errors, latencies_us=latencies)
-        if len(latencies):
-            self.buckets += np.bincount(np.searchsorted(_BOUNDS_US, latencies), minlength=len(BOUNDS) + 1)
-            self.seconds += float(latencies.sum()) / 1e6
+        latencies = np.array(self.latencies)
+        profile.count(requests=self.requests, rows=self.rows, errors=self.errors, latencies_us=latencies * 1e6)
+        totals.add(
+            (self.endpoint, self.version, self.role),
+            now,
+            answers={**{(200, protocol): count for protocol, count in self.succeeded.items()}, **self.total},
+            failures=self.errors,
+            rows=self.rows,
+            seconds=latencies,
+            calls=self.calls,
+        )
+        self.succeeded.clear()
+        self.total = {}
+        self.calls = []
         self.requests = self.rows = 0
         self.errors = {}
         self.latencies = []
@@ -108,6 +127,8 @@ class Counting:
         self._minute = int(clock() // 60)
         self.tallies: dict[tuple[str, str, str], Tally] = {}
         self._deltas: dict[Key, Profile] = {}
+        #: What /metrics shows; never taken away.
+        self.totals = Totals()
         #: Deltas given up because nobody took them for too long.
         self.dropped = 0
 
@@ -133,7 +154,7 @@ class Counting:
     def fold(self) -> None:
         """Fold all that waits."""
         for tally in self.tallies.values():
-            if tally.requests or tally.waiting:
+            if not tally.idle:
                 self._fold(tally)
         self._minute = int(self._clock() // 60)
 
@@ -141,7 +162,7 @@ class Counting:
         """Fold and drop what counts for other packages than these, so that the others can be let go."""
         for key, tally in list(self.tallies.items()):
             if tally.lane not in loaded:
-                if tally.requests or tally.waiting:
+                if not tally.idle:
                     self._fold(tally)
                 del self.tallies[key]
 
@@ -165,4 +186,4 @@ class Counting:
             while len(self._deltas) > MOST_KEPT:
                 del self._deltas[next(iter(self._deltas))]
                 self.dropped += 1
-        tally.drain_into(profile)
+        tally.drain_into(profile, self.totals, self._clock())

@@ -43,6 +43,8 @@ class Intake:
         self._only_numbers = all(column.kind is Kind.NUMBER for column in signature.inputs)
         self.names = names
         self.dtypes = dtypes
+        #: Whether a row may stay a plain list of numbers until `from_rows` makes one array of many.
+        self.rowwise = matrix and self._only_numbers and dtypes[0] in (np.float32, np.float64)
 
     @classmethod
     def of_graph(cls, signature: Signature, graph: Graph, types: Mapping[str, str]) -> Intake:
@@ -82,6 +84,19 @@ class Intake:
                 columns[column.name] = [value for row in range(rows) for value in flat[row * self.width + at :][:width]]
             at += width
         return self.from_columns(columns, rows)
+
+    def from_rows(self, rows: Sequence[Sequence[float]]) -> Inputs:
+        """All columns from rows of ``width`` finite numbers each; only where `rowwise`.
+
+        Raises:
+            Refused: a number that is too large for the model.
+        """
+        dtype = self.dtypes[0]
+        array, finite = _made(rows, dtype)
+        if not finite:
+            for row in rows:
+                self.from_matrix(np.array(row, dtype=np.float64), 1)
+        return (array,)
 
     def from_columns(self, given: Mapping[str, Values], rows: int) -> Inputs:
         """All columns by name, each with ``rows`` x its own width values.
@@ -173,6 +188,16 @@ def _dtype_of(column: Column) -> Any:
         # A missing value is NaN, which only floats have.
         return np.float32 if column.datatype in ("FP32", "FP16") else np.float64
     return np.bool_ if column.kind is Kind.BOOLEAN else np.int64
+
+
+@np.errstate(over="ignore")
+def _made(rows: Sequence[Sequence[float]], dtype: Any) -> tuple[NDArray[Any], bool]:
+    """One array of many rows, and whether all its values are known to be finite."""
+    array = np.array(rows, dtype=dtype)
+    if dtype is not np.float32:
+        return array, True
+    flat = array.ravel()
+    return array, math.isfinite(flat.dot(flat))
 
 
 def _without(array: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:

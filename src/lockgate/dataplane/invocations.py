@@ -36,6 +36,14 @@ def read(body: bytes, content_type: bytes, intake: Intake) -> Inputs:
     )
 
 
+def read_instances(body: bytes, intake: Intake) -> Inputs:
+    """The checked inputs of a request of KServe's first protocol; raises Refused with which column and why."""
+    document = _decoded(body)
+    if not isinstance(document, dict) or set(document) != {"instances"}:
+        raise bad_input("the body is not an object with instances", 'send {"instances": [...]}, one a row')
+    return _instances(document["instances"], intake)
+
+
 def write(ask: Ask, answer: Answer) -> bytes:
     """Labels of a classifier, numbers of a regression."""
     if answer.others:
@@ -53,11 +61,15 @@ def _rows_of(others: dict[str, NDArray[Any]]) -> list[Any]:
     return [dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)]
 
 
-def _read_json(body: bytes, intake: Intake) -> Inputs:
+def _decoded(body: bytes) -> Any:
     try:
-        document = _decoder.decode(body)
+        return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_input(f"the body is not JSON: {error}", "NaN and Infinity are no JSON either") from error
+
+
+def _read_json(body: bytes, intake: Intake) -> Inputs:
+    document = _decoded(body)
     if not isinstance(document, dict):
         raise bad_input("the body is not a JSON object", _HINT)
     found: dict[Any, Any] = document
@@ -75,7 +87,13 @@ def _read_json(body: bytes, intake: Intake) -> Inputs:
         return _records(value, intake)
     if isinstance(value, dict):
         return _columns(value, intake)
-    if forms[0] == "instances" and isinstance(value, list) and value and isinstance(value[0], dict):
+    if forms[0] == "instances":
+        return _instances(value, intake)
+    return _rows(value, intake, [column.name for column in intake.columns])
+
+
+def _instances(value: Any, intake: Intake) -> Inputs:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
         return _records(value, intake)
     return _rows(value, intake, [column.name for column in intake.columns])
 

@@ -78,6 +78,11 @@ class Lane(ABC):
     local = True
     #: Calls of `ask` that may be under way at once.
     slots = 1
+    #: Whether others use what answers too, so that it has to be found out how many calls at once it stands.
+    shared = False
+    #: Processes that had to be replaced, and calls that had to be asked again; for /metrics.
+    restarts = 0
+    retries = 0
     #: What answers, as ``platform`` of the metadata names it.
     platform = ""
 
@@ -86,9 +91,13 @@ class Lane(ABC):
         self.baseline = baseline
         self.intake = intake
         self.serving = manifest.serving
+        #: Whether an answer waits for its record to be on the disk.
+        self.durable = manifest.serving.log == "durable"
         self.served = tuple(Served.of(output, manifest.task) for output in manifest.signature.outputs)
         slots = class_slots(manifest.classes)
         self._positive = slots.get(manifest.positive) if manifest.positive is not None else None
+        #: Where requests wait for it, once there was one: the plane's.
+        self.queue: Any = None
         #: Whether rows of several requests may share a call.
         self.joins = False
         #: Measured at load, seconds: of a call, and of each row more.

@@ -11,6 +11,8 @@ from lockgate.dataplane.options import read_options
 
 #: One process a core is the plan, so no library may bring threads of its own; read when they are imported.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: A call that ends in a thread waits up to so long for the loop, which under load never rests by itself.
+_SWITCH_SECONDS = 0.0005
 #: Open files, connections among them, that are asked for as far as the hard limit allows.
 _DESCRIPTORS = 65_536
 
@@ -25,6 +27,7 @@ def main() -> int:
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
     _allow_connections()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # Imported only now, under one thread.
     import uvloop
 

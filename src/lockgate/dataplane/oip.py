@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
 from numpy.typing import NDArray
 
-from lockgate.dataplane.batching import Ask
+from lockgate.dataplane.batching import Ask, Encode, Row
 from lockgate.dataplane.intake import Inputs, Intake, Values
 from lockgate.dataplane.lane import Answer, Lane, Served
 from lockgate.dataplane.refusal import bad_input, quoted
 from lockgate.dataplane.routing import LiveEndpoint
-from lockgate.dataplane.tensors import Tensor, count_of, values
+from lockgate.dataplane.tensors import FLOATS, Given, Tensor, count_of, values
 from lockgate.domain.registry.manifest import Column, Kind, Output
 
 Parameters = dict[str, str | int | float | bool]
+T = TypeVar("T", bound=Given)
 
 
 class WantedOutput(msgspec.Struct):
@@ -36,16 +37,68 @@ class InferenceRequest(msgspec.Struct):
     outputs: list[WantedOutput] | None = None
 
 
+class PlainTensor(msgspec.Struct, gc=False):
+    """One input of numbers, flat or nested, read together with its data."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[float | list[float]]
+    parameters: Parameters | None = None
+
+
+class PlainRequest(msgspec.Struct, gc=False):
+    """The body of nearly every small ``/infer``."""
+
+    inputs: list[PlainTensor]
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[WantedOutput] | None = None
+
+
+class Writer:
+    """Writes the answer to one request."""
+
+    __slots__ = ("_id_part", "outputs")
+
+    def __init__(self, id_part: bytes, outputs: tuple[Served, ...] | None) -> None:
+        self._id_part = id_part
+        #: None for all of them.
+        self.outputs = outputs
+
+    def __call__(self, ask: Ask, answer: Answer) -> bytes:
+        outputs = ask.target.lane.served if self.outputs is None else self.outputs
+        return self.around(ask, b",".join([output_of(output, answer) for output in outputs]))
+
+    def around(self, ask: Ask, outputs: bytes) -> bytes:
+        """The body that holds outputs already written."""
+        target = ask.target
+        return b'%b%b,"parameters":{"prediction_id":"%b%b%b]}' % (
+            target.oip_head,
+            self._id_part,
+            ask.prediction_id.encode(),
+            target.oip_tail,
+            outputs,
+        )
+
+
+write = Writer(b"", None)
+
+#: Bodies up to here are worth being read in one go.
+_SMALL = 4000
+_plain = msgspec.json.Decoder(PlainRequest)
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _numpy = orjson.OPT_SERIALIZE_NUMPY
 
 
-def read(body: bytes, lane: Lane) -> tuple[Inputs, Callable[[Ask, Answer], bytes]]:
+def read(body: bytes, lane: Lane) -> tuple[Inputs | Row, Encode]:
     """The checked inputs of a request, and what will write its answer.
 
     Raises:
         Refused: anything that is not a request this model can take, with which input and why.
     """
+    if lane.intake.rowwise and len(body) < _SMALL and (row := _read_row(body, lane)) is not None:
+        return row
     try:
         request = _decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -55,36 +108,70 @@ def read(body: bytes, lane: Lane) -> tuple[Inputs, Callable[[Ask, Answer], bytes
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_input(f"the body is not JSON: {error}", "NaN and Infinity are no JSON either") from error
     try:
-        inputs = _inputs(request.inputs, lane.intake)
+        inputs = inputs_of(request.inputs, lane.intake, values)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_input(f"the body is not JSON: {error}") from error
-    wanted = _wanted(request.outputs, lane) if request.outputs else None
-    if request.parameters or request.outputs:
-        _refuse_binary(request)
-    if wanted is None and request.id is None:
-        return inputs, write
-    id_part = b"" if request.id is None else b',"id":' + orjson.dumps(request.id)
-    chosen = wanted or lane.served
-    return inputs, lambda ask, answer: _write(ask, answer, id_part, chosen)
+    wanted = wanted_of(request.outputs, lane) if request.outputs else None
+    return inputs, _writer(request.id, wanted)
 
 
-def write(ask: Ask, answer: Answer) -> bytes:
-    """The answer with every output, to a request without an id."""
-    return _write(ask, answer, b"", ask.target.lane.served)
+def _read_row(body: bytes, lane: Lane) -> tuple[Row, Encode] | None:
+    """A request that is one row of plain numbers and nothing special; None leaves it to the thorough way."""
+    try:
+        request = _plain.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    intake = lane.intake
+    if len(request.inputs) != 1 or request.parameters or request.outputs:
+        return None
+    tensor = request.inputs[0]
+    if tensor.shape != [1, intake.width] or tensor.datatype not in FLOATS or tensor.parameters:
+        return None
+    if tensor.name in intake.by_name and len(intake.columns) > 1:
+        return None
+    row: Any = tensor.data
+    if len(row) == 1 and type(row[0]) is list:
+        row = row[0]
+    elif any(type(value) is list for value in row):
+        return None
+    return (row, _writer(request.id, None)) if len(row) == intake.width else None
 
 
-def _write(ask: Ask, answer: Answer, id_part: bytes, outputs: tuple[Served, ...]) -> bytes:
-    target = ask.target
-    return b'%b%b,"parameters":{"prediction_id":"%b%b%b]}' % (
-        target.oip_head,
-        id_part,
-        ask.prediction_id.encode(),
-        target.oip_tail,
-        b",".join([_output(output, answer) for output in outputs]),
-    )
+def _writer(id: str | None, wanted: tuple[Served, ...] | None) -> Writer:
+    if id is None and wanted is None:
+        return write
+    return Writer(b"" if id is None else b',"id":' + orjson.dumps(id), wanted)
 
 
-def _output(served: Served, answer: Answer) -> bytes:
+def bodies(batch: list[Ask], answers: list[Answer], whole: Answer) -> list[bytes]:
+    """The bodies of the answers of a batch whose requests were all answered; the same bytes as one by one."""
+    plain = [
+        encode for ask in batch if type(encode := ask.encode) is Writer and encode.outputs is None and ask.rows == 1
+    ]
+    if len(batch) == 1 or len(plain) != len(batch) or whole.others:
+        return [ask.encode(ask, answer) for ask, answer in zip(batch, answers, strict=True)]
+    rows = _rows_written(batch[0].target.lane, whole)
+    return [encode.around(ask, row) for encode, ask, row in zip(plain, batch, rows, strict=True)]
+
+
+def _rows_written(lane: Lane, whole: Answer) -> list[bytes]:
+    """For each row alone, all its outputs."""
+    count, width = whole.scores.shape
+    outputs: list[list[bytes]] = []
+    for served in lane.served:
+        if served.labels:
+            head = served.head + b"1" + served.middle
+            outputs.append([b"%b%b}" % (head, orjson.dumps([label])) for label in whole.labels or ()])
+            continue
+        shape = b"1,%d" % width if width > 1 or served.output.shape else b"1"
+        head = served.head + shape + served.middle
+        cells = orjson.dumps(whole.scores.reshape(count, width), option=_numpy)[2:-2].split(b"],[")
+        outputs.append([b"%b[%b]}" % (head, cell) for cell in cells])
+    return outputs[0] if len(outputs) == 1 else [b",".join(parts) for parts in zip(*outputs, strict=True)]
+
+
+def output_of(served: Served, answer: Answer) -> bytes:
+    """One output as JSON."""
     if served.other:
         return _other(served, answer.others[served.other])
     rows, width = answer.scores.shape
@@ -117,7 +204,8 @@ def _described(item: Column | Output) -> dict[str, Any]:
     return {"name": item.name, "datatype": item.datatype, "shape": [-1, *item.shape]}
 
 
-def _wanted(outputs: list[WantedOutput], lane: Lane) -> tuple[Served, ...]:
+def wanted_of(outputs: list[WantedOutput], lane: Lane) -> tuple[Served, ...]:
+    """The outputs a caller asks for; raises Refused for one that the model does not have."""
     known = {served.output.name: served for served in lane.served}
     for output in outputs:
         if output.name not in known:
@@ -125,13 +213,12 @@ def _wanted(outputs: list[WantedOutput], lane: Lane) -> tuple[Served, ...]:
     return tuple(known[output.name] for output in outputs)
 
 
-def _refuse_binary(request: InferenceRequest) -> None:
-    asked = [request.parameters or {}, *((output.parameters or {}) for output in request.outputs or ())]
-    if any(part.get("binary_data_output") or part.get("binary_data") for part in asked):
-        raise bad_input("binary tensors are not served here", "ask for JSON: set binary_data to false")
+def inputs_of(tensors: Sequence[T], intake: Intake, values: Callable[[T], Values]) -> Inputs:
+    """The checked inputs that tensors make, one block of all columns or one tensor a column; ``values`` reads one.
 
-
-def _inputs(tensors: list[Tensor], intake: Intake) -> Inputs:
+    Raises:
+        Refused: they are not what the signature takes.
+    """
     if not tensors:
         raise bad_input("the request has no inputs", "see GET /v2/models/<endpoint>")
     if len(tensors) == 1 and _is_block(tensors[0], intake):
@@ -153,14 +240,14 @@ def _inputs(tensors: list[Tensor], intake: Intake) -> Inputs:
     return intake.from_columns(given, rows)
 
 
-def _rows(tensor: Tensor) -> int:
+def _rows(tensor: Given) -> int:
     rows = tensor.shape[0]
     if rows == 0:
         raise bad_input(f"input {quoted(tensor.name)} has no rows", "send one row at least")
     return rows
 
 
-def _is_block(tensor: Tensor, intake: Intake) -> bool:
+def _is_block(tensor: Given, intake: Intake) -> bool:
     """Whether one tensor stands for all columns: it has no column's name, and as many numbers a row as they."""
     if tensor.name in intake.by_name:
         return False
@@ -173,7 +260,7 @@ def _is_block(tensor: Tensor, intake: Intake) -> bool:
     return False
 
 
-def _check_column(tensor: Tensor, column: Column) -> None:
+def _check_column(tensor: Given, column: Column) -> None:
     rest = tensor.shape[1:]
     if tuple(rest) != column.shape and not (not column.shape and rest == [1]):
         expected = [tensor.shape[0], *column.shape]

@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from lockgate.dataplane.exchange import Exchange, Head
+from lockgate.dataplane.exchange import MOST_HEADS, Exchange, Head, due, hold
 from lockgate.dataplane.options import Options
 from lockgate.dataplane.refusal import Refused, unavailable
 
@@ -22,12 +22,11 @@ MOST_WAITING = 64
 #: How long the rest of a refused request is still taken, so that its caller gets to read why.
 LINGER_SECONDS = 2.0
 
-#: Heads that are remembered, of up to so many bytes each.
-MOST_HEADS = 2048
+#: Heads of up to so many bytes are kept.
 _LONGEST_HEAD = 2048
 
-#: Headers with which a request is left to the parser each time.
-_SPECIAL = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
+#: Headers with which a request is left to the parser each time; a trace's would make each head one of its own.
+_SPECIAL = frozenset((b"expect", b"transfer-encoding", b"upgrade", b"traceparent"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -161,8 +160,8 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        # A caller may close its side and still read: what is under way is answered first.
-        if self._waiting:
+        # A caller may close its side and still read: what is under way is answered first, but for what is costly.
+        if self._waiting and not any(exchange.gone for exchange in self._waiting):
             self._ending = True
             return True
         return False
@@ -171,15 +170,19 @@ class Connection(asyncio.Protocol):
         self._shared.connections.discard(self)
         self._ending = True
         self._release()
-        self._waiting.clear()
+        left, self._waiting = self._waiting, deque()
+        for exchange in left:
+            exchange.abandon()
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        hold(self._waiting, held=True)
         self._deadline = time.monotonic() + self._options.write_seconds
         self._pause_reading()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        hold(self._waiting, held=False)
         self._rest()
         self._resume_reading()
 
@@ -270,13 +273,10 @@ class Connection(asyncio.Protocol):
                 self._transport.write(exchange.answer)
                 self._rest()
                 return
-        ready: list[bytes] = []
-        while waiting and (answer := waiting[0].answer) is not None:
-            exchange = waiting.popleft()
-            ready.append(answer)
-            if exchange.closing:
-                self._ending = True
-                waiting.clear()
+        ready, last = due(waiting, held=self._write_paused)
+        if last:
+            self._ending = True
+            waiting.clear()
         if not ready:
             return
         transport = self._transport

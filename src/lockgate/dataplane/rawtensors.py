@@ -33,6 +33,8 @@ _NUMBERS: dict[str, Any] = {
 #: Every datatype that has a raw form.
 KNOWN = frozenset(_NUMBERS) | {"BOOL", "BYTES"}
 _LENGTH = struct.Struct("<I")
+#: Up to here Python's own sum is quicker than any of NumPy's.
+_FEW = 40
 
 
 def decode(datatype: str, data: bytes | memoryview, count: int, name: str) -> NDArray[Any] | list[Any]:
@@ -72,25 +74,34 @@ def checked(array: NDArray[Any], name: str) -> NDArray[Any] | list[Any]:
     """
     if array.dtype.itemsize == 2:
         array = array.astype(np.float32)
-    # A finite sum of squares means finite values, and one product is cheaper than looking at each.
-    if math.isfinite(array.dot(array)) or np.isfinite(array).all():
+    finite = math.isfinite(sum(array.tolist())) if len(array) <= _FEW else _surely_finite(array)
+    if finite or np.isfinite(array).all():
         return array
     if np.isinf(array).any():
         raise bad_input(f"input {quoted(name)} holds infinity", "every value has to be finite")
     return [None if value != value else value for value in array.tolist()]
 
 
+# As a decorator this takes half the time of a `with`, and every request comes by here.
+@np.errstate(over="ignore", invalid="ignore")
+def _surely_finite(array: NDArray[Any]) -> bool:
+    """True only where all values are finite: so is the sum of their squares, and one product is quickly made."""
+    return math.isfinite(array.dot(array))
+
+
 def encode(values: NDArray[Any] | Sequence[Any], datatype: str) -> bytes:
     """Values in their raw form; ``datatype`` is one of `KNOWN`."""
     if datatype == "BYTES":
-        texts = [_bytes_of(value) for value in values]
-        return b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
+        # Labels are few and come again and again.
+        framed = {value: _framed(value) for value in set(values)}
+        return b"".join([framed[value] for value in values])
     dtype = np.dtype(np.bool_) if datatype == "BOOL" else _NUMBERS[datatype]
     return np.asarray(values, dtype=dtype).tobytes()
 
 
-def _bytes_of(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
+def _framed(value: Any) -> bytes:
+    text = value if isinstance(value, bytes) else str(value).encode()
+    return _LENGTH.pack(len(text)) + text
 
 
 def _sized(data: bytes | memoryview, size: int, datatype: str, name: str) -> bytes | memoryview:

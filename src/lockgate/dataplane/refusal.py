@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from lockgate.domain.monitoring.layout import Failure
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -66,6 +68,33 @@ def too_late() -> Refused:
     return Refused(
         504, "deadline_exceeded", "the deadline passed before there was an answer", hint="allow more time, or ask less"
     )
+
+
+def not_recorded() -> Refused:
+    """It was predicted, but its record may not be on the disk, and the package demands that it is."""
+    return Refused(
+        503,
+        "not_recorded",
+        "the prediction could not be written down, so it is not given",
+        hint="try again; if this lasts, look at the disk of the prediction log and at the job worker that empties it",
+        headers=(("retry-after", "1"),),
+    )
+
+
+_FAILURES = {
+    "invalid_input": Failure.INVALID_INPUT,
+    "invalid_output": Failure.INVALID_OUTPUT,
+    "deadline_exceeded": Failure.TIMEOUT,
+    "overloaded": Failure.SHED,
+    "too_many_requests": Failure.SHED,
+    "not_recorded": Failure.SHED,
+}
+
+
+def failure_of(refused: Refused) -> Failure:
+    """As what a request counts that reached a version and was refused; what is not the caller's is the model's."""
+    callers = Failure.INVALID_INPUT if refused.status in (400, 413, 415) else Failure.MODEL_ERROR
+    return _FAILURES.get(refused.code, callers)
 
 
 def quoted(value: object) -> str:

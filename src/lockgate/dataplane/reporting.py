@@ -13,6 +13,7 @@ from lockgate.dataplane.controlclient import ControlClient
 from lockgate.dataplane.counting import Counting
 from lockgate.dataplane.journal import say
 from lockgate.dataplane.predlog import PredictionLog
+from lockgate.dataplane.routing import LiveTable
 from lockgate.dataplane.state import StateKeeper
 
 _HEARTBEAT_SECONDS = 5.0
@@ -95,26 +96,29 @@ class Heartbeat:
         self._worker = worker
         self._boot = boot
 
-    async def run(self, generation: Callable[[], int | None]) -> None:
-        """``generation`` is called for the generation in force, or None."""
+    async def run(self, table: Callable[[], LiveTable | None]) -> None:
+        """``table`` is called for the routes in force, or None."""
         while True:
             self._keeper.changed.clear()
-            await self.beat(generation())
+            await self.beat(table())
             try:
                 async with asyncio.timeout(_HEARTBEAT_SECONDS):
                     await self._keeper.changed.wait()
             except TimeoutError:
                 continue
 
-    async def beat(self, generation: int | None) -> None:
+    async def beat(self, table: LiveTable | None) -> None:
         """One heartbeat; a control plane that is away misses it."""
         writer = self._log.writer
+        # What is held is told by endpoint: a change waits for its own endpoint, not for a package of another.
+        held = {"held": table.held} if table is not None and table.held else {}
         body = msgspec.json.encode(
             {
                 "worker": self._worker,
                 "boot": self._boot,
                 "pid": os.getpid(),
-                "generation": generation if generation is not None else -1,
+                "generation": -1 if table is None else table.generation,
+                **held,
                 "problems": self._keeper.problems,
                 "log": {"written": writer.written, "dropped": writer.dropped, "trouble": writer.trouble},
             }

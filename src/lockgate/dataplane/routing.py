@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
+from lockgate.dataplane.counting import Tally
+from lockgate.dataplane.exchange import Head
 from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.refusal import Refused, not_found, unavailable
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, RouteTable, Target, pick, picker
@@ -24,6 +28,10 @@ class LiveTarget:
         self.version = target.version
         self.role = target.role.value
         self.lane = lane
+        #: Where its live answers are counted, once there was one.
+        self.tally: Tally | None = None
+        #: What gRPC's answers are made of, once it was asked for.
+        self.grpc: Any = None
         self._stamp = (
             "content-type: application/json\r\n"
             f"x-lockgate-version: {target.version}\r\nx-lockgate-generation: {generation}\r\n"
@@ -42,6 +50,8 @@ class LiveEndpoint:
 
     def __init__(self, route: EndpointRoute, generation: int, loaded: Mapping[str, Lane]) -> None:
         self.name = route.name
+        self.route = route
+        self.generation = generation
         self.environment = route.environment
         self.targets = {
             target.version: LiveTarget(route.name, route.environment, generation, target, loaded[target.package])
@@ -53,6 +63,8 @@ class LiveEndpoint:
         #: A live version that could not be loaded leaves the whole endpoint closed rather than its share wrong.
         self.closed = not live or any(target.version not in self.targets for target in live)
         self._live = live
+        #: Every version that may be picked; fewer than that while the endpoint is closed.
+        self.live = tuple(self.targets[target.version] for target in live if target.version in self.targets)
         self._only = self.targets[live[0].version] if len(live) == 1 and not self.closed else None
         self.shadows = tuple(found for found in self.targets.values() if found.target.role is Role.SHADOW)
 
@@ -80,14 +92,47 @@ class LiveEndpoint:
         return [shadow for shadow in self.shadows if place < shadow.target.weight]
 
 
-class LiveTable:
-    """One generation, whole."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A route that goes on answering, for a newer one has a live version that cannot be loaded here."""
 
-    def __init__(self, table: RouteTable, loaded: Mapping[str, Lane]) -> None:
+    generation: int
+    route: EndpointRoute
+
+
+class LiveTable:
+    """One generation, whole; but an endpoint whose new route cannot be answered here goes on by the one it had."""
+
+    def __init__(self, table: RouteTable, loaded: Mapping[str, Lane], older: Mapping[str, Held] | None = None) -> None:
+        """``older``: by endpoint, the route to go on by."""
         self.table = table
         self.generation = table.generation
+        #: What was found out from the heads of requests: opaque here.
+        self.asked: dict[Head, Any] = {}
         self.loaded = dict(loaded)
-        self.endpoints = {route.name: LiveEndpoint(route, table.generation, loaded) for route in table.endpoints}
+        self.older = dict(older or {})
+        self.endpoints = {route.name: self._endpoint(route) for route in table.endpoints}
+        #: Endpoints that this generation did not reach: name -> the generation that answers, or -1 for none.
+        self.held = {name: -1 if found.closed else found.generation for name, found in self._behind()}
+
+    def _endpoint(self, route: EndpointRoute) -> LiveEndpoint:
+        held = self.older.get(route.name)
+        if held is None:
+            return LiveEndpoint(route, self.generation, self.loaded)
+        return LiveEndpoint(held.route, held.generation, self.loaded)
+
+    def _behind(self) -> Iterator[tuple[str, LiveEndpoint]]:
+        for name, found in self.endpoints.items():
+            if found.generation < self.generation or (found.closed and found.route.live):
+                yield name, found
+
+    def in_force(self) -> dict[str, Held]:
+        """By endpoint, the route that answers now; without those that cannot answer."""
+        return {
+            name: Held(generation=found.generation, route=found.route)
+            for name, found in self.endpoints.items()
+            if not found.closed
+        }
 
     def endpoint(self, name: str) -> LiveEndpoint:
         """The endpoint of that name; raises Refused (404)."""

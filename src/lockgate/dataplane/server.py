@@ -7,19 +7,26 @@ import gc
 import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
+from lockgate.adapters.segments.store import SegmentFolder
 from lockgate.adapters.segments.writer import SegmentWriter
 from lockgate.dataplane.controlclient import ControlClient
 from lockgate.dataplane.counting import Counting
+from lockgate.dataplane.events.sink import EventSink
 from lockgate.dataplane.exchange import Exchange
+from lockgate.dataplane.explain.explainer import Explainer
 from lockgate.dataplane.gateway import Gateway
-from lockgate.dataplane.journal import say
+from lockgate.dataplane.gauges import tell_of_records, tell_of_requests, tell_of_traces
+from lockgate.dataplane.grpc.service import Service
+from lockgate.dataplane.http2 import connection as http2
+from lockgate.dataplane.http2 import shared as http2_shared
+from lockgate.dataplane.journal import say, speak_as
+from lockgate.dataplane.listening import Listener
 from lockgate.dataplane.metrics import Metrics
 from lockgate.dataplane.options import Options
 from lockgate.dataplane.plane import Plane
@@ -28,11 +35,13 @@ from lockgate.dataplane.protocol import Connection, Shared
 from lockgate.dataplane.reporting import Heartbeat, ProfilePusher
 from lockgate.dataplane.routes import Routes
 from lockgate.dataplane.state import StateKeeper
+from lockgate.dataplane.telemetry.watch import Watch, trace_of
 
-_BACKLOG = 2048
+if TYPE_CHECKING:
+    from lockgate.dataplane.telemetry.otlp import Exporter
+
 _SYNC_SECONDS = 0.05
-#: Before the next try to take a connection when there is no descriptor left for one.
-_ACCEPT_PAUSE = 0.2
+_MEASURE_SECONDS = 0.5
 _LAST_PUSH_SECONDS = 3.0
 
 
@@ -43,21 +52,39 @@ class Server:
         boot = secrets.token_hex(5)
         source = f"{options.worker}-{boot}"
         self._options = options
+        speak_as(options.worker)
         self._counting = Counting(time.time)
-        self._log = PredictionLog(SegmentWriter(options.log_root / source))
-        self._plane = Plane(self._counting, self._log)
+        sink = None if options.events is None else EventSink(options.events)
+        self._log = PredictionLog(SegmentWriter(options.log_root / source), sink)
+        self._plane = Plane(self._counting, self._log, options.longest_wait)
         self.gateway = Gateway(options, self._plane, self._counting)
-        self._metrics = Metrics(self._counting)
-        self._routes = Routes(self.gateway, self._metrics, version("lockgate"))
+        self._metrics = Metrics(self._counting, options.folder, version("lockgate"))
+        self._spans = self._exporter()
+        self._watch = Watch(options.telemetry, self._spans)
+        self._routes = Routes(self.gateway, self._metrics, version("lockgate"), self._watch)
         self._shared = Shared(options, self._handle)
+        self.gateway.handle = self._handle
+        self._service = Service(self.gateway, self._metrics, version("lockgate"), self._watch)
+        self._calls = http2_shared.Shared(options, self._service)
         client = ControlClient(options.control_url, options.token_file)
-        self._keeper = StateKeeper(self.gateway, DirectoryBlobs(options.home / "blobs"), client)
+        blobs = DirectoryBlobs(options.home / "blobs")
+        self._keeper = StateKeeper(self.gateway, blobs, client)
+        self._explainer = Explainer.at(options.home, options.worker, blobs)
+        self.gateway.explaining.explainer = self._explainer
         self._pusher = ProfilePusher(client, self._counting, source)
         self._heartbeat = Heartbeat(client, self._keeper, self._log, options.worker, boot)
-        self._listener: socket.socket | None = None
-        self._accepting: set[asyncio.Task[Any]] = set()
+        self._listeners = [
+            Listener(options.host, options.port, options.socket_fd, lambda: Connection(self._shared)),
+        ]
+        if options.grpc_port or options.grpc_fd is not None:
+            self._listeners.append(
+                Listener(options.host, options.grpc_port, options.grpc_fd, lambda: http2.Connection(self._calls))
+            )
         self._stop = asyncio.Event()
-        self._gauges()
+        self._metrics.gauges.append(("lockgate_connections", "gauge", "Open connections.", self._connected))
+        tell_of_requests(self._metrics, self.gateway, self._shared, self._calls)
+        tell_of_records(self._metrics, self.gateway, self._log, self._counting)
+        tell_of_traces(self._metrics, self._watch, self._spans)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a task that dies takes the process down."""
@@ -77,17 +104,26 @@ class Server:
         finally:
             await self._farewell()
 
+    def _exporter(self) -> Exporter | None:
+        options, told = self._options, self._options.telemetry
+        if not told.traces_endpoint:
+            return None
+        # Only now, for it brings much along.
+        from lockgate.dataplane.telemetry.otlp import Exporter
+
+        return Exporter(told.traces_endpoint, told.service_name, options.worker, version("lockgate"), options.port)
+
     def _works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         return [
             ("follow routes", self._keeper.follow()),
             ("push profiles", self._pusher.run()),
-            ("heartbeat", self._heartbeat.run(self._generation)),
+            ("heartbeat", self._heartbeat.run(lambda: self.gateway.table)),
             ("sync the log", self._sync()),
+            ("measure the log", self._measure()),
             ("sweep", self._sweep()),
+            ("check the lanes", self.gateway.health.run(self.gateway.lanes)),
+            ("keep metrics", self._metrics.run()),
         ]
-
-    def _generation(self) -> int | None:
-        return None if self.gateway.table is None else self.gateway.table.generation
 
     async def _first_routes(self) -> None:
         end = time.monotonic() + self._options.start_seconds
@@ -102,27 +138,17 @@ class Server:
             self._routes.handle(exchange)
         except Exception as error:
             # A fault of ours must neither leave the request without an answer nor end the worker.
-            say("a fault in the gateway", error=repr(error), path=exchange.path.decode("latin-1")[:200])
+            path = exchange.path.decode("latin-1")[:200]
+            say("a fault in the gateway", error=repr(error), path=path, **trace_of(exchange.witness))
             exchange.json(500, {"error": "a fault in the gateway", "code": "internal", "hint": "see its log"})
 
-    # --- the socket
+    # --- the sockets
 
     def _listen(self) -> None:
         options = self._options
-        if options.socket_fd is not None:
-            listener = socket.socket(fileno=options.socket_fd)
-        else:
-            family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((options.host, options.port))
-            listener.listen(_BACKLOG)
-        listener.setblocking(False)
-        self._listener = listener
-        asyncio.get_running_loop().add_reader(listener, self._accept)
-        host, port = listener.getsockname()[:2]
-        say("the gateway listens", host=host, port=port, worker=options.worker)
+        host, port = self._listeners[0].open()
+        grpc = [listener.open()[1] for listener in self._listeners[1:]]
+        say("the gateway listens", host=host, port=port, grpc_port=grpc[0] if grpc else None, worker=options.worker)
         # Nobody can tell the workers of one port apart by asking them; each says for itself that it is ready.
         try:
             options.folder.mkdir(parents=True, exist_ok=True)
@@ -130,82 +156,57 @@ class Server:
         except OSError as error:
             say("its readiness cannot be written down; it serves", error=str(error))
 
-    def _accept(self) -> None:
-        """Take every connection that waits."""
-        listener = self._listener
-        while listener is not None:
-            try:
-                connection, _ = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Out of descriptors: those that wait keep waiting until one is free. The socket stays readable all
-                # the while, so it is not looked at for a moment, or the loop would do nothing else.
-                say("a connection cannot be taken", error=str(error))
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(listener)
-                loop.call_later(_ACCEPT_PAUSE, self._accept_again, listener)
-                return
-            connection.setblocking(False)
-            if connection.family != socket.AF_UNIX:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            task = loop.create_task(self._connect(connection))
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)
-
-    def _accept_again(self, listener: socket.socket) -> None:
-        if self._listener is listener:
-            asyncio.get_running_loop().add_reader(listener, self._accept)
-
-    async def _connect(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(lambda: Connection(self._shared), connection)
-        except OSError:
-            connection.close()
-
     def _stop_listening(self) -> None:
-        listener = self._listener
-        if listener is None:
-            return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listener)
-        if self._options.socket_fd is None:
-            # Whoever waits in our queue would be reset with it. A socket of the supervisor's keeps them for the next.
-            self._accept()
-        self._listener = None
-        listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     # --- the end
 
     async def _drain(self) -> None:
         """Answer everybody, each for the last time, then take nobody any more, then wait for what is under way."""
-        say("draining", seconds=self._options.drain_seconds)
+        options = self._options
+        say("draining", seconds=options.drain_seconds)
         self.gateway.draining = self._shared.draining = True
-        if self._options.socket_fd is not None:
-            self._stop_listening()
+        self._calls.drain()
+        kept = all(listener.kept for listener in self._listeners)
+        for listener in self._listeners:
+            if listener.kept:
+                listener.close()
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._options.drain_seconds
-        while loop.time() < end and (self._shared.connections or self._options.socket_fd is None):
+        end = loop.time() + options.drain_seconds
+        while loop.time() < end and (self._connected() or not kept):
             await asyncio.sleep(0.02)
         self._stop_listening()
-        end = loop.time() + self._options.finish_seconds
-        while loop.time() < end and (self._shared.connections or self._accepting):
+        self._service.end()
+        self._calls.end()
+        end = loop.time() + options.finish_seconds
+        while loop.time() < end and (self._connected() or any(listener.accepting for listener in self._listeners)):
             now = time.monotonic()
             for connection in list(self._shared.connections):
-                connection.end_if_idle(now, self._options.drain_seconds)
+                connection.end_if_idle(now, options.drain_seconds)
+            # Whoever was taken at the last moment hears of the end as well.
+            self._calls.end()
             await asyncio.sleep(0.01)
-        say("drained", left=len(self._shared.connections), inflight=self._plane.inflight)
+        say("drained", left=self._connected(), inflight=self._plane.inflight)
+
+    def _connected(self) -> int:
+        return len(self._shared.connections) + len(self._calls.connections)
 
     async def _farewell(self) -> None:
+        self._explainer.close()
+        self.gateway.close()
         self._plane.close()
         self._log.writer.close()
+        if self._log.sink is not None:
+            await asyncio.to_thread(self._log.sink.close, _LAST_PUSH_SECONDS)
         try:
             async with asyncio.timeout(_LAST_PUSH_SECONDS):
                 await self._pusher.push()
         except TimeoutError:
             say("the last profiles could not be pushed")
+        self._metrics.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
 
     # --- what goes on beside the requests
 
@@ -217,26 +218,18 @@ class Server:
             if writer.needs_sync():
                 await asyncio.to_thread(writer.sync)
 
+    async def _measure(self) -> None:
+        """Bound the log by what waits in all workers' folders; until the next look, each counts what it adds."""
+        folder = SegmentFolder(self._options.log_root)
+        while True:
+            waiting = await asyncio.to_thread(folder.size)
+            self._log.backlog = waiting
+            self._log.writer.room = max(0, self._options.log_max_bytes - waiting)
+            await asyncio.sleep(_MEASURE_SECONDS)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, self._options.header_seconds / 4))
-            self._shared.sweep(time.monotonic())
-
-    def _gauges(self) -> None:
-        writer, plane, shared = self._log.writer, self._plane, self._shared
-        self._metrics.gauges += [
-            ("lockgate_generation", "gauge", "Route generation in force.", lambda: self._generation() or 0),
-            ("lockgate_connections", "gauge", "Open connections.", lambda: len(shared.connections)),
-            ("lockgate_inflight_requests", "gauge", "Requests under way.", lambda: plane.inflight),
-            ("lockgate_shadow_dropped_total", "counter", "Not shown to a shadow.", lambda: plane.shadow_dropped),
-            ("lockgate_log_written_total", "counter", "Requests in the prediction log.", lambda: writer.written),
-            ("lockgate_log_dropped_total", "counter", "Requests the log could not take.", lambda: writer.dropped),
-            ("lockgate_log_sync_failures_total", "counter", "Failed syncs of it.", lambda: writer.sync_failures),
-            ("lockgate_profiles_dropped_total", "counter", "Profile deltas given up.", lambda: self._counting.dropped),
-            (
-                "lockgate_unreadable_total",
-                "counter",
-                "Requests that could not be read.",
-                lambda: sum(shared.refusals.values()),
-            ),
-        ]
+            now = time.monotonic()
+            self._shared.sweep(now)
+            self._calls.sweep(now)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
 
-from lockgate.base.errors import LockgateError, Unavailable
+from lockgate.adapters.secretfiles.folder import SecretFolder
+from lockgate.base.errors import Unavailable
 from lockgate.dataplane.access import Access, Grant
 from lockgate.dataplane.controlclient import ControlClient
 from lockgate.dataplane.gateway import Gateway
 from lockgate.dataplane.journal import say
 from lockgate.dataplane.lane import Lane
-from lockgate.dataplane.loading import load
-from lockgate.dataplane.routing import LiveTable
-from lockgate.domain.routing.table import Role, RouteTable
+from lockgate.dataplane.loader import Loader
+from lockgate.dataplane.memory import GiveBack
+from lockgate.dataplane.routing import Held, LiveTable
+from lockgate.domain.routing.table import EndpointRoute, Role, RouteTable
 from lockgate.ports import Blobs
 
 _WAIT = 20
 _LONGEST_PAUSE = 5.0
 #: The same while there are no routes at all: at a first start the control plane is a moment behind.
 _FIRST_PAUSE = 0.2
-_REFUSED_PAUSE = 0.5
+#: Seconds until what could not be loaded is tried again: twice as long each time, up to the longest wait for news.
+_TRY_AGAIN = 0.5
+#: The same while something is being loaded that takes long.
+_UNDER_WAY = 2.0
 
 
 class AccessList(msgspec.Struct, frozen=True):
@@ -40,11 +46,16 @@ class GatewayState(msgspec.Struct, frozen=True):
     generation: int
     table: RouteTable
     access: AccessList
+    #: In ``state.json`` only: endpoints that went on by an older route, for the table's has what cannot be loaded.
+    held: dict[str, Held] = {}
+
+
+_states = msgspec.json.Decoder(GatewayState)
 
 
 def read_state(data: bytes) -> GatewayState:
     """Raises msgspec.MsgspecError when the bytes are no state."""
-    return msgspec.json.decode(data, type=GatewayState)
+    return _states.decode(data)
 
 
 class StateKeeper:
@@ -52,9 +63,13 @@ class StateKeeper:
 
     def __init__(self, gateway: Gateway, blobs: Blobs, client: ControlClient) -> None:
         self._gateway = gateway
-        self._blobs = blobs
         self._client = client
+        home, worker = gateway.options.home, gateway.options.worker
+        self._loader = Loader(home, worker, blobs, SecretFolder(home / "secrets" / "upstream"))
         self._path = gateway.options.folder / "state.json"
+        self._memory = GiveBack()
+        #: The newest state that was taken.
+        self._state: GatewayState | None = None
         #: Packages that could not be loaded, and why; told with each heartbeat.
         self.problems: dict[str, str] = {}
         #: Set whenever another generation is in force.
@@ -73,54 +88,66 @@ class StateKeeper:
 
     async def follow(self) -> None:
         """Take each new state, for ever."""
-        pause = 0.1
+        pause, again = 0.1, _TRY_AGAIN
         while True:
             try:
-                fresh = await self._ask()
-                pause = 0.1
-                if fresh is None or await self._take_and_keep(fresh):
+                fresh = await self._ask(again if self.problems else _WAIT)
+                if fresh is None:
+                    await self._try_again()
+                    again = min(again * 2, _UNDER_WAY if self._loader.under_way else _WAIT)
+                    pause = 0.1
                     continue
-                # A state that cannot be taken must not keep the next one waiting.
-                await asyncio.sleep(_REFUSED_PAUSE)
-                continue
+                again = _TRY_AGAIN
+                if await self._take_and_keep(fresh):
+                    pause = 0.1
+                    continue
             except (Unavailable, OSError) as error:
                 say("no routes from the control plane", error=str(error), pause=pause)
+                await self._try_again()
             except msgspec.MsgspecError as error:
                 say("the control plane's state makes no sense", error=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _FIRST_PAUSE if self._gateway.table is None else _LONGEST_PAUSE)
 
     async def take(self, state: GatewayState) -> bool:
-        """Load what a state needs, then put it in force; False when it is refused, and nothing changes then."""
+        """Load what a state needs, then put it in force; False when it is refused, and nothing changes then.
+
+        An endpoint of which a live version cannot be loaded goes on by the route it had: one package that is missing
+        here must hold up no change of another endpoint.
+        """
         gateway = self._gateway
         current = gateway.table
         if current is not None and state.generation < current.generation:
             say("an older generation is refused", offered=state.generation, generation=current.generation)
             return False
+        self._state = state
         if current is None or state.generation > current.generation or self.problems:
-            loaded = await self._load(state.table)
-            if current is not None and self._missing(state.table, loaded):
-                say("a generation with versions that cannot be loaded is refused", problems=self.problems)
-                self.changed.set()
-                return False
-            gateway.table = LiveTable(state.table, loaded)
-            gateway.counting.forget(loaded.values())
-            say("routes are in force", generation=state.generation)
+            before = {} if current is None else current.loaded
+            gateway.table = table = await self._live(state)
+            self._loader.keep(table.loaded, before, self._busy)
+            gateway.counting.forget(table.loaded.values())
+            self._memory.soon()
+            say("routes are in force", generation=state.generation, **({"held": table.held} if table.held else {}))
         if gateway.access.revision != state.access.revision:
             gateway.access = Access(state.access.revision, state.access.tokens)
         self.changed.set()
         return True
 
-    async def _ask(self) -> GatewayState | None:
+    async def _try_again(self) -> None:
+        """Load once more what could not be loaded, without asking for the routes again."""
+        if self.problems and self._state is not None:
+            await self._take_and_keep(self._state)
+
+    async def _ask(self, wait: float) -> GatewayState | None:
         table = self._gateway.table
         query = urlencode(
             {
-                "generation": -1 if table is None or self.problems else table.generation,
+                "generation": -1 if table is None else table.generation,
                 "access": self._gateway.access.revision,
-                "wait": _WAIT,
+                "wait": wait,
             }
         )
-        status, body = await self._client.get(f"/api/v1/gateway/state?{query}", timeout=_WAIT + 10)
+        status, body = await self._client.get(f"/api/v1/gateway/state?{query}", timeout=wait + 10)
         if status == 304:
             return None
         if status != 200:
@@ -130,36 +157,52 @@ class StateKeeper:
     async def _take_and_keep(self, state: GatewayState) -> bool:
         if not await self.take(state):
             return False
+        table = self._gateway.table
         try:
-            await asyncio.to_thread(keep, self._path, msgspec.json.encode(state))
+            # A restart, when the older route's version is the only one that can be loaded, needs that route too.
+            held = {} if table is None else table.older
+            kept = msgspec.structs.replace(state, held=held)
+            await asyncio.to_thread(keep, self._path, msgspec.json.encode(kept))
         except OSError as error:
             # Serving goes on; only a restart without the control plane would have to use an older state.
             say("the state cannot be kept", path=str(self._path), error=str(error))
-        return not self.problems
+        return True
 
-    async def _load(self, table: RouteTable) -> dict[str, Lane]:
-        """Every package of the table that can be loaded; those in force are not loaded again."""
+    async def _live(self, state: GatewayState) -> LiveTable:
+        """The state's table with all that can be loaded of it."""
         known = self._gateway.table.loaded if self._gateway.table is not None else {}
-        loaded: dict[str, Lane] = {}
-        self.problems = {}
-        for digest in {target.package for route in table.endpoints for target in route.targets}:
-            if digest in known:
-                loaded[digest] = known[digest]
-                continue
-            try:
-                loaded[digest] = await asyncio.to_thread(load, digest, self._blobs)
-            except Exception as error:
-                # Whatever one package brings along, it must not end the worker that answers for all the others.
-                self.problems[digest] = str(error) if isinstance(error, LockgateError) else repr(error)
-                say("a package cannot be loaded", package=digest, error=self.problems[digest])
+        problems: dict[str, str] = {}
+        loaded = await self._load(_packages(state.table.endpoints), known, problems)
+        older = state.held if self._gateway.table is None else self._gateway.table.in_force()
+        # Those in which nothing is missing themselves: else there is nothing to hold on to.
+        wanted = {route.name: older[route.name] for route in state.table.endpoints if route.name in older}
+        wanted = {name: held for name, held in wanted.items() if _missing(state.table, name, loaded)}
+        loaded |= await self._load(_packages(held.route for held in wanted.values()), known | loaded, problems)
+        self.problems = problems
+        self._loader.forget(_packages([*state.table.endpoints, *(held.route for held in wanted.values())]))
+        return LiveTable(state.table, loaded, wanted)
+
+    async def _load(self, packages: set[str], known: Mapping[str, Lane], problems: dict[str, str]) -> dict[str, Lane]:
+        """Those of the packages that can be loaded, and why the others cannot; known ones are not loaded again."""
+        loaded, missing = await self._loader.lanes(packages, known)
+        problems |= missing
         return loaded
 
-    def _missing(self, table: RouteTable, loaded: dict[str, Lane]) -> bool:
-        return any(
-            target.role is Role.LIVE and target.package not in loaded
-            for route in table.endpoints
-            for target in route.targets
-        )
+    def _busy(self, lane: Lane) -> bool:
+        queue = self._gateway.plane.known_queue(lane)
+        return queue is not None and bool(queue.waiting or queue.under_way)
+
+
+def _packages(routes: Iterable[EndpointRoute]) -> set[str]:
+    return {target.package for route in routes for target in route.targets}
+
+
+def _missing(table: RouteTable, name: str, loaded: Mapping[str, Lane]) -> bool:
+    """Whether a live version of the endpoint could not be loaded."""
+    route = table.endpoint(name)
+    return route is not None and any(
+        target.role is Role.LIVE and target.package not in loaded for target in route.targets
+    )
 
 
 def keep(path: Path, data: bytes) -> None:

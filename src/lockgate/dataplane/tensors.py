@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -45,6 +45,14 @@ _NESTED: dict[type, msgspec.json.Decoder[Any]] = {
 _anything = msgspec.json.Decoder()
 
 
+class Given(Protocol):
+    """One input, whatever brought it: what it says of itself beside its values."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+
+
 class Tensor(msgspec.Struct):
     """One input of an Open Inference Protocol request, its data not read yet."""
 
@@ -55,7 +63,7 @@ class Tensor(msgspec.Struct):
     parameters: dict[str, str | int | float | bool] | None = None
 
 
-def count_of(tensor: Tensor) -> int:
+def count_of(tensor: Given) -> int:
     """How many values the shape promises; raises Refused for a shape that no tensor can have."""
     shape = tensor.shape
     if not shape or min(shape) < 0:
@@ -100,7 +108,7 @@ def values(tensor: Tensor) -> NDArray[Any] | list[Any]:
             "the product of the shape is the number of values",
         )
     if datatype in WHOLE and isinstance(found, np.ndarray) and count:
-        _check_whole(tensor, found)
+        check_whole(tensor, found)
     return found
 
 
@@ -175,7 +183,8 @@ def _flattened(tensor: Tensor, data: Any) -> list[Any]:
     return level
 
 
-def _check_whole(tensor: Tensor, found: NDArray[Any]) -> None:
+def check_whole(tensor: Given, found: NDArray[Any]) -> None:
+    """Refuse whole numbers that the declared datatype cannot hold."""
     least, most = _WHOLE_LIMITS[tensor.datatype]
     low, high = int(found.min()), int(found.max())
     if low < least or high > most:

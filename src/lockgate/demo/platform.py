@@ -99,16 +99,17 @@ class Platform:
 
 
 def _free_port() -> int:
-    """The usual port, or one that is free together with the next."""
+    """The usual port, or one that is free together with the next two."""
     for _ in range(100):
         port = _USUAL_PORT if _ == 0 else _any_port()
         try:
             check_free(HOST, port, what="pages and API")
             check_free(HOST, port + 1, what="predictions")
+            check_free(HOST, port + 2, what="predictions by gRPC")
         except LockgateError:
             continue
         return port
-    raise NotHappened("no two free ports follow each other on this machine")
+    raise NotHappened("no three free ports follow each other on this machine")
 
 
 def _any_port() -> int:

@@ -68,7 +68,7 @@ class LogKeeper:
     def _pass(self) -> None:
         carried = compact_log(self._segments, self._table, going_on=lambda: not self._stopped)
         for reason in carried.set_aside:
-            _log.error("a segment could not be read and was set aside: %s", reason)
+            _log.error("a segment of the prediction log is damaged and was set aside: %s", reason)
         matched = match_labels(self._labels, self._table)
         if carried.segments or matched:
             _log.info("%d segments, %d rows kept; %d labels joined", carried.segments, carried.rows, matched)

@@ -78,17 +78,23 @@ class Follower:
         now = self._until(look, tell, patience, f"rollout {id}")
         if now["phase"] == "aborted":
             raise NotAllowedNow(f"the rollout of {now['candidate']} was aborted: {now['reason']}")
-        self.gateways(self._api.get("/routes", limit=1)["items"][0]["generation"], tell=tell)
+        newest = self._api.get("/routes", limit=1)["items"][0]["generation"]
+        self.gateways(newest, endpoint=str(now["endpoint"]), tell=tell)
         return now
 
-    def gateways(self, generation: int, *, tell: Tell, patience: float = 30.0) -> None:
-        """Until every gateway that lives answers by a generation of routes, or a newer one."""
+    def gateways(self, generation: int, *, endpoint: str, tell: Tell, patience: float = 30.0) -> None:
+        """Until every gateway that lives answers an endpoint by a generation of routes, or a newer one."""
 
         def look() -> tuple[Json, str, bool]:
             heard = self._api.get("/gateway/workers")
-            there = sum(worker["generation"] >= generation for worker in heard)
-            step = f"{there} of {len(heard)} gateways answer by generation {generation}"
-            return {}, step, bool(heard) and there == len(heard)
+            # One that cannot load a version goes on by the route it had, and says so.
+            late = [worker for worker in heard if _answers(endpoint, worker) < generation]
+            step = f"{len(heard) - len(late)} of {len(heard)} gateways answer by generation {generation}"
+            held = [worker for worker in late if endpoint in worker.get("held", {})]
+            told = dict.fromkeys(why for worker in held for why in worker["problems"].values())
+            if held:
+                step += f"; {', '.join(worker['worker'] for worker in held)} cannot: {'; '.join(told)}"
+            return {}, step, bool(heard) and not late
 
         self._until(look, tell, patience, f"the way of generation {generation} to the gateways")
 
@@ -115,6 +121,11 @@ class Follower:
             problems=[f"{result['gate']} {result['name']}: {result['sentence']}" for result in bad],
             hint="; ".join(dict.fromkeys(str(result["hint"]) for result in bad if result["hint"])),
         )
+
+
+def _answers(endpoint: str, worker: Json) -> int:
+    """The generation by which a gateway answers an endpoint."""
+    return int(worker.get("held", {}).get(endpoint, worker["generation"]))
 
 
 def describe_rollout(rollout: Json) -> str:

@@ -30,14 +30,19 @@ class Submitted:
     rollout: Json | None = None
 
 
-def source_of(*, run_id: str = "", artifact: str = "model", model: str = "", uri: str = "") -> dict[str, str]:
+def source_of(*, run_id: str = "", artifact: str = "model", model: str = "", uri: str = "") -> dict[str, str] | None:
     """Where the model was logged: by a run, by a registered model (``name/version``), or by an MLflow address.
 
+    None where none of them was given.
+
     Raises:
-        Invalid: none of them was given, or more than one.
+        Invalid: more than one was given.
     """
-    if len([given for given in (run_id, model, uri) if given]) != 1:
-        raise Invalid("which model?", hint="name one of a run, a registered model such as thyroid/3, or an MLflow URI")
+    given = [named for named in (run_id, model, uri) if named]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise _which()
     if run_id:
         return {"run_id": run_id, "artifact": artifact}
     if uri:
@@ -51,7 +56,7 @@ def source_of(*, run_id: str = "", artifact: str = "model", model: str = "", uri
 def submit_model(
     client: Client,
     config: Path,
-    source: Mapping[str, str],
+    source: Mapping[str, str] | None,
     *,
     to: str | None = "dev",
     reason: str = "",
@@ -60,12 +65,15 @@ def submit_model(
 ) -> Submitted:
     """Upload the tables that the file names, submit, and wait as far as ``to`` goes by itself.
 
+    ``source`` is None where nobody named one, which only a model that is answered elsewhere can do without.
+
     Raises:
         Invalid: the file or a table cannot be read, or the file has problems, which are all named.
         NotServable: the model could not be packaged.
         GateRefused: a gate of the environment did not pass.
     """
     text = _read(config)
+    source = source if source is not None else _default_source(text)
     data: dict[str, str] = {}
     for role, file in _tables(text, config.parent).items():
         tell(f"uploading {role} data, {file.stat().st_size / 1e6:.1f} MB")
@@ -101,14 +109,31 @@ def _read(config: Path) -> str:
         raise Invalid(f"{config} cannot be read: {error}") from error
 
 
-def _tables(text: str, folder: Path) -> dict[str, Path]:
-    """The files to upload. What else is wrong with the text, the platform says, all at once."""
+def _which() -> Invalid:
+    return Invalid("which model?", hint="name one of a run, a registered model such as thyroid/3, or an MLflow URI")
+
+
+def _default_source(text: str) -> dict[str, str]:
+    """Nothing, for a file that says where its model is answered; raises Invalid for any other."""
+    serving = _block(text, "serving")
+    if serving.get("lane") != "upstream":
+        raise _which()
+    return {}
+
+
+def _block(text: str, name: str) -> dict[str, Any]:
+    """One block of the file; empty where there is none, or the text is no YAML: the platform says what is wrong."""
     try:
         document: Any = YAML(typ="safe", pure=True).load(text)
     except YAMLError:
         return {}
-    named = cast(dict[str, Any], document).get("data") if isinstance(document, dict) else None
-    tables = cast(dict[str, Any], named) if isinstance(named, dict) else {}
+    found = cast(dict[str, Any], document).get(name) if isinstance(document, dict) else None
+    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+
+
+def _tables(text: str, folder: Path) -> dict[str, Path]:
+    """The files to upload. What else is wrong with the text, the platform says, all at once."""
+    tables = _block(text, "data")
     files = {role: folder / tables[role] for role in _ROLES if isinstance(tables.get(role), str)}
     missing = [f"data.{role}: there is no file {file}" for role, file in files.items() if not file.is_file()]
     if missing:

@@ -17,8 +17,9 @@ from lockgate.supervisor.readiness import Check
 #: A log longer than this is put aside when its child starts.
 _LOG_LIMIT = 20 * 1024 * 1024
 
-#: Tells a child the descriptor of its listening socket.
+#: Tell a child the descriptor of its listening socket, for HTTP and for gRPC.
 LISTENER = "LOCKGATE_GATEWAY_FD"
+GRPC_LISTENER = "LOCKGATE_GATEWAY_GRPC_FD"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,9 @@ class ChildSpec:
     awaited: bool = True
     #: Removed before each start, so that it speaks of the new process when it appears.
     ready_file: Path | None = None
-    #: Host and port of a listening socket that outlives it: who connects while it restarts waits, and is not refused.
-    listen: tuple[str, int] | None = None
+    #: Host and port of listening sockets that outlive it, by the variable that tells it the descriptor: who connects
+    #: while it restarts waits, and is not refused.
+    listen: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     #: Seconds between its first death and its next start.
     first_pause: float = 1.0
 
@@ -54,7 +56,7 @@ class Child:
         self.spec = spec
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
-        self.listener: socket.socket | None = None
+        self.listeners: dict[str, socket.socket] = {}
         self.ready = False
         self.was_ready = False
         self.restarts = 0
@@ -73,11 +75,12 @@ class Child:
         self._put_long_log_aside()
         if self.spec.ready_file is not None:
             self.spec.ready_file.unlink(missing_ok=True)
-        env, passed = {**os.environ, **self.spec.env}, ()
-        if self.spec.listen is not None:
-            self.listener = self.listener or listener(*self.spec.listen)
-            passed = (self.listener.fileno(),)
-            env[LISTENER] = str(passed[0])
+        env = {**os.environ, **self.spec.env}
+        for name, address in self.spec.listen.items():
+            if name not in self.listeners:
+                self.listeners[name] = listener(*address)
+            env[name] = str(self.listeners[name].fileno())
+        passed = tuple(kept.fileno() for kept in self.listeners.values())
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self.process = subprocess.Popen(
@@ -113,10 +116,10 @@ class Child:
             self.process.wait()
 
     def stop_listening(self) -> None:
-        """Let go of its socket, and of those who wait there."""
-        if self.listener is not None:
-            self.listener.close()
-            self.listener = None
+        """Let go of its sockets, and of those who wait there."""
+        for kept in self.listeners.values():
+            kept.close()
+        self.listeners.clear()
 
     def last_line(self) -> str:
         """The end of its log, to say why it died without sending anybody to a file."""

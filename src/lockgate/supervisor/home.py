@@ -53,7 +53,7 @@ class Home:
         # Predictions and models are as private as the secrets: nobody else may look into the home at all.
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        for name in ("run", "secrets", "logs", "blobs", "log", "gateway", "mlflow"):
+        for name in ("run", "secrets", "logs", "blobs", "log", "gateway", "mlflow", "environments", "runners"):
             folder = self.root / name
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from lockgate.supervisor.child import ChildSpec
+from lockgate.supervisor.child import GRPC_LISTENER, LISTENER, ChildSpec
 from lockgate.supervisor.home import Home
 from lockgate.supervisor.lifeline import MARK
 from lockgate.supervisor.readiness import answers, listens, says
@@ -23,6 +23,8 @@ class Place:
     port: int
     #: Inference gateways.
     workers: int
+    #: Where predictions are asked for by gRPC: the one after that when it is not said, 0 for nowhere.
+    asked_grpc_port: int | None = None
 
     @property
     def reachable_host(self) -> str:
@@ -37,11 +39,23 @@ class Place:
     def gateway(self) -> str:
         return f"http://{_bracketed(self.reachable_host)}:{self.port + 1}"
 
+    @property
+    def grpc_port(self) -> int:
+        return self.port + 2 if self.asked_grpc_port is None else self.asked_grpc_port
+
+    @property
+    def grpc(self) -> str:
+        """The address that gRPC clients take; empty where there is none."""
+        return f"{_bracketed(self.reachable_host)}:{self.grpc_port}" if self.grpc_port else ""
+
 
 def children(place: Place) -> list[ChildSpec]:
     """The platform's processes in the order in which they are started."""
     home = place.home
     env = _environment(place)
+    listen = {LISTENER: (place.host, place.port + 1)}
+    if place.grpc_port:
+        listen[GRPC_LISTENER] = (place.host, place.grpc_port)
     control = ChildSpec(
         name=CONTROL_PLANE,
         argv=_module("lockgate.controlplane.main"),
@@ -55,7 +69,7 @@ def children(place: Place) -> list[ChildSpec]:
             env={**env, "LOCKGATE_WORKER": str(number)},
             ready=says(home.root / "gateway" / str(number) / "ready"),
             ready_file=home.root / "gateway" / str(number) / "ready",
-            listen=(place.host, place.port + 1),
+            listen=listen,
             first_pause=0.1,
             # They answer what they have begun while the control plane still takes their last counts.
             stop_turn=0,
@@ -104,6 +118,7 @@ def _environment(place: Place) -> dict[str, str]:
         "LOCKGATE_HOST": place.host,
         "LOCKGATE_PORT": str(place.port),
         "LOCKGATE_GATEWAY_PORT": str(place.port + 1),
+        "LOCKGATE_GATEWAY_GRPC_PORT": str(place.grpc_port),
         "LOCKGATE_WORKERS": str(place.workers),
         "LOCKGATE_CONTROL_URL": place.url,
         "LOCKGATE_MLFLOW_SOCKET": str(home.mlflow_socket),

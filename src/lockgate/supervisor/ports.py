@@ -1,4 +1,4 @@
-"""Whether the two ports are free, told before anything is started."""
+"""Whether the ports are free, told before anything is started."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _refusal(error: OSError, host: str, port: int, what: str) -> Unavailable | I
     if error.errno == errno.EADDRINUSE:
         return Unavailable(
             f"port {port} on {host}, meant for {what}, is taken by another program",
-            hint="choose two free ports that follow each other, for example --port 8500 (8500 and 8501)",
+            hint="choose free ports that follow each other, for example --port 8500 (8500 to 8502)",
         )
     if error.errno == errno.EACCES:
         return Unavailable(f"port {port}, meant for {what}, needs more rights", hint="choose a --port above 1024")

@@ -50,6 +50,8 @@ def up(place: Place, *, began: float, tell: Say, say: Say, specs: Sequence[Child
             say(f"ended {strays} processes that an earlier lockgate had left behind")
         check_free(place.host, place.port, what="pages and API")
         check_free(place.host, place.port + 1, what="predictions")
+        if place.grpc_port:
+            check_free(place.host, place.grpc_port, what="predictions by gRPC")
         known = home.admin_token.exists()
         say(f"starting lockgate in {home.root}")
 
@@ -98,8 +100,10 @@ def status(home: Home) -> tuple[Running, list[dict[str, Any]]] | None:
 
 
 def _check(place: Place) -> None:
-    if not 1 <= place.port <= 65534:
-        raise Invalid(f"{place.port} is not a port", hint="--port takes 1 to 65534; the next one is used too")
+    if not 1 <= place.port <= 65533:
+        raise Invalid(f"{place.port} is not a port", hint="--port takes 1 to 65533; the next two are used too")
+    if not 0 <= place.grpc_port <= 65535 or place.grpc_port in (place.port, place.port + 1):
+        raise Invalid(f"{place.grpc_port} is not a port for gRPC", hint="--grpc-port takes a free one, or 0 for none")
     if not 1 <= place.workers <= 256:
         raise Invalid(f"{place.workers} gateways cannot be started", hint="--workers takes 1 to 256")
     if len(os.fsencode(place.home.mlflow_socket)) > _SOCKET_PATH:
@@ -115,6 +119,7 @@ def _where(place: Place, *, new_token: bool) -> str:
         f"  API       {place.url}/api/v1",
         f"  MLflow    {place.url}/mlflow",
         f"  gateway   {place.gateway}",
+        *([f"  gRPC      {place.grpc}"] if place.grpc else []),
         f"  logs      {home.logs}",
     ]
     if new_token and home.admin_token.exists():

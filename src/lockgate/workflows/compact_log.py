@@ -15,16 +15,16 @@ class Carried:
 
     segments: int
     rows: int
-    #: Why each segment that could not be read was set aside.
+    #: Why each segment that could not be read, or not wholly, was set aside.
     set_aside: tuple[str, ...] = ()
 
 
 def compact_log(
     segments: SegmentStore, table: PredictionTable, *, going_on: Callable[[], bool] = lambda: True
 ) -> Carried:
-    """Append every sealed segment exactly once, each source in its own order, then drop it.
+    """Append every sealed segment exactly once, each source in its own order, then drop it; set aside what is damaged.
 
-    A crash between the two leaves the segment; the next pass finds it appended and only drops it.
+    A crash between the two leaves the segment; the next pass finds it appended and does only the second.
 
     Args:
         going_on: Asked between segments, so that a stop does not wait for a long backlog.
@@ -37,11 +37,15 @@ def compact_log(
         if not going_on():
             break
         try:
-            rows += table.append(source, seq, segments.read(path))
+            segment = segments.read(path)
+            rows += table.append(source, seq, segment.rows)
         except CorruptArtifact as error:
             # One bad segment must not hold up its successors, nor be dropped before a person has seen it.
             bad.append(f"{segments.set_aside(path)}: {error.message}")
             continue
-        segments.remove(path)
+        if segment.damage:
+            bad.append(f"{segments.set_aside(path)}: {segment.damage}")
+        else:
+            segments.remove(path)
         carried += 1
     return Carried(segments=carried, rows=rows, set_aside=tuple(bad))

@@ -84,7 +84,8 @@ def _build(
     data = {role: blobs.path(digest) for role, digest in version.data.items()}
     with tempfile.TemporaryDirectory(prefix="lockgate-package-") as folder:
         into = Path(folder) / "model"
-        facts = source.fetch(version.source, into)
+        # A model that is answered elsewhere has no files to read.
+        facts = source.fetch(version.source, into) if config.serving.lane != "upstream" else {}
         progress("packaging and converting")
         return workbench.package(into, data, config, facts)
 

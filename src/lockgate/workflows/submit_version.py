@@ -19,7 +19,7 @@ JOB = "package"
 class Submission:
     """What somebody hands in."""
 
-    #: run_id and artifact, or registered_model and version, or uri.
+    #: run_id and artifact, or registered_model and version, or uri; nothing for a model that is answered elsewhere.
     source: dict[str, str]
     #: The text of the lockgate.yaml.
     config: str
@@ -43,7 +43,7 @@ def submit_version(
         NotAllowedNow: a new version cannot go to that environment first.
     """
     config = configs.read(asked.config)
-    _check_source(asked.source)
+    _check_source(asked.source, config)
     _check_data(blobs, config, asked.data)
     if asked.to is not None and asked.to not in CHAIN:
         raise Invalid(f"there is no environment {asked.to!r}", hint=f"take one of {', '.join(CHAIN)}")
@@ -97,7 +97,14 @@ def _ensure_model(tx: Transaction, config: ModelConfig, why: Why) -> None:
         )
 
 
-def _check_source(source: Mapping[str, str]) -> None:
+def _check_source(source: Mapping[str, str], config: ModelConfig) -> None:
+    if config.serving.lane == "upstream":
+        if source:
+            raise Invalid(
+                "a model that is answered elsewhere has no source beside serving.upstream",
+                hint="submit without a run, version or URI, or choose another lane",
+            )
+        return
     forms = ({"run_id"}, {"run_id", "artifact"}, {"registered_model", "version"}, {"uri"})
     if set(source) not in forms or not all(source.values()):
         raise Invalid(

@@ -9,7 +9,7 @@ import pytest
 from lockgate.base.errors import Invalid
 from lockgate.sdk.client import Client
 from lockgate.sdk.shortcuts import approve, promote, submit
-from lockgate.sdk.submitting import source_of
+from lockgate.sdk.submitting import source_of, submit_model
 from tests.small_api import SmallApi, a_job, a_promotion, a_rollout, a_version, page, problem, small_api
 
 CONFIG = """
@@ -75,6 +75,25 @@ def test_tables_are_uploaded_and_the_submission_names_them_by_content(api: Small
     ]
 
 
+def test_a_gateway_that_goes_on_by_an_older_route_is_waited_for_by_name_and_one_that_holds_another_is_not(
+    api: SmallApi, client: Client, config: Path
+):
+    beat = {"worker": "0", "generation": 7, "problems": {"sha256:ab": "there is no blob sha256:ab"}}
+    endpoint = a_rollout()["endpoint"]
+    api.on(
+        "GET",
+        "/gateway/workers",
+        (200, [beat | {"held": {endpoint: 6}}, beat | {"worker": "1", "held": {"other.prod": 3}}]),
+        (200, [beat | {"held": {}}, beat | {"worker": "1", "held": {"other.prod": 3}}]),
+    )
+    told: list[str] = []
+    submit(config, run_id="run1", client=client, tell=told.append)
+    assert told[-2:] == [
+        "1 of 2 gateways answer by generation 7; 0 cannot: there is no blob sha256:ab",
+        "2 of 2 gateways answer by generation 7",
+    ]
+
+
 def test_it_ends_with_the_package_when_no_environment_is_wanted(api: SmallApi, client: Client, config: Path):
     done = submit(config, model="thyroid/7", to=None, client=client, tell=lambda step: None)
     assert (done.version["state"], done.promotion) == ("ready", None)
@@ -112,11 +131,21 @@ def test_a_missing_file_comes_with_a_way_to_get_one(client: Client, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "named", [{}, {"run_id": "r", "uri": "u"}, {"model": "thyroid"}, {"model": "/3"}, {"model": "thyroid/"}]
+    "named", [{"run_id": "r", "uri": "u"}, {"model": "thyroid"}, {"model": "/3"}, {"model": "thyroid/"}]
 )
 def test_a_source_is_named_in_exactly_one_way(named: dict[str, str]):
     with pytest.raises(Invalid):
         source_of(**named)
+
+
+def test_only_a_model_that_is_answered_elsewhere_needs_no_source(api: SmallApi, client: Client, config: Path):
+    with pytest.raises(Invalid, match="which model"):
+        submit_model(client, config, source_of(), tell=lambda step: None)
+    config.write_text("model: chat\nowner: team\nserving: {lane: upstream, upstream: {url: http://127.0.0.1:1/v1}}\n")
+    api.on("POST", "/submissions", (202, {"version": {"id": "chat:1"}, "job": "job_1"}))
+    submit_model(client, config, source_of(), wait=False, tell=lambda step: None)
+    (asked,) = api.sent("POST", "/submissions")
+    assert asked.body["source"] == {}
 
 
 def test_promoting_stops_where_a_signature_is_needed(api: SmallApi, client: Client):

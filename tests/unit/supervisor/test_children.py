@@ -25,7 +25,20 @@ def test_what_children_are_told_is_what_they_understand():
     for spec in children(a_place()):
         settings = load(spec.env)
         assert (settings.home, settings.port, settings.gateway_port) == (Path("/srv/lockgate"), 8400, 8401)
+        assert settings.gateway_grpc_port == read_options(spec.env).grpc_port == 8402
         assert read_options(spec.env).folder == Path("/srv/lockgate/gateway") / spec.env.get("LOCKGATE_WORKER", "0")
+
+
+def test_grpc_listens_on_a_port_of_its_own_or_not_at_all():
+    place = a_place()
+    assert place.grpc == "127.0.0.1:8402"
+    gateway = next(spec for spec in children(place) if spec.listen)
+    assert set(gateway.listen.values()) == {("127.0.0.1", 8401), ("127.0.0.1", 8402)}
+    without = Place(home=place.home, host=place.host, port=8400, workers=1, asked_grpc_port=0)
+    assert without.grpc == ""
+    gateway = next(spec for spec in children(without) if spec.listen)
+    assert list(gateway.listen.values()) == [("127.0.0.1", 8401)]
+    assert read_options(gateway.env).grpc_port == 0
 
 
 def test_gateways_are_told_apart_and_stop_while_the_control_plane_still_takes_their_counts():

@@ -7,35 +7,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import orjson
-import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from lockgate.adapters.delta.arrow import as_table
 from lockgate.base.errors import Invalid, Unavailable
 from lockgate.base.ids import moment_of
+from lockgate.domain.monitoring.logged import LoggedRows
 from lockgate.ports import Prediction
 
-SCHEMA = pa.schema(
-    [
-        ("prediction_id", pa.string()),
-        ("endpoint", pa.string()),
-        ("date", pa.date32()),
-        ("version", pa.string()),
-        ("generation", pa.int64()),
-        ("role", pa.string()),
-        ("at", pa.timestamp("us", "UTC")),
-        ("score", pa.float64()),
-        ("predicted", pa.string()),
-        #: A JSON object; columns of its own would tie all models to one list of features.
-        ("inputs", pa.string()),
-    ]
-)
 _PARTITIONS = ["endpoint", "date"]
 _CONFIGURATION: dict[str, str | None] = {
     "delta.checkpointInterval": "50",
@@ -56,7 +44,7 @@ class DeltaPredictions:
         self._root = root
         self._table: DeltaTable | None = None
 
-    def append(self, source: str, seq: int, rows: Iterable[Prediction]) -> int:
+    def append(self, source: str, seq: int, rows: Sequence[LoggedRows]) -> int:
         """Add the rows of one sealed segment exactly once, also when called again after a crash.
 
         Gives how many rows were added; 0 when this segment, or a later one of its source, was added before.
@@ -69,22 +57,27 @@ class DeltaPredictions:
             # The log itself remembers the last sequence of each source, in the commit that added the rows.
             done = table.transaction_version(source) if table else None
             if done is not None and done >= seq:
+                # Whoever added it may have died before it was on the disk, and its segment is dropped next.
+                os.sync()
                 return 0
-            batch = _arrow(rows)
+            batch = as_table(rows)
             if batch.num_rows == 0:
                 return 0
             write_deltalake(
                 table if table is not None else self._root,
                 batch,
                 mode="append",
+                # A table from before a column was added gets it now.
+                schema_mode="merge",
                 partition_by=_PARTITIONS,
                 configuration=_CONFIGURATION if table is None else None,
                 commit_properties=CommitProperties(app_transactions=[Transaction(source, seq)]),
             )
+            self._settle()
             return batch.num_rows
 
     def find(self, ids: Sequence[str]) -> list[Prediction]:
-        """Predictions of these ids that have been appended, without their inputs; never a shadow's.
+        """Predictions of these ids that have been appended, never a shadow's.
 
         Ids begin with their time, so only the files of those days, and in them only the ranges of those ids, are read.
         """
@@ -104,6 +97,20 @@ class DeltaPredictions:
             table.vacuum(dry_run=False)
             table.create_checkpoint()
             table.cleanup_metadata()
+
+    def _settle(self) -> None:
+        """Bring the newest commit to the disk: the library leaves it to the system, and its segment is dropped next."""
+        table = self._fresh()
+        if table is None:
+            return
+        log = self._root / "_delta_log"
+        commit = log / f"{table.version():020d}.json"
+        actions: list[dict[str, Any]] = [orjson.loads(line) for line in commit.read_bytes().splitlines()]
+        files = [self._root / unquote(action["add"]["path"]) for action in actions if "add" in action]
+        days = {file.parent for file in files}
+        # Contents before names, and the commit after what it speaks of.
+        for path in (*files, *days, *{day.parent for day in days}, commit, log, self._root, self._root.parent):
+            _synced(path)
 
     def _fresh(self) -> DeltaTable | None:
         """The table with all commits in it; None before the first."""
@@ -125,6 +132,14 @@ class DeltaPredictions:
             os.close(descriptor)
 
 
+def _synced(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _plainly() -> Generator[None]:
     try:
@@ -135,23 +150,6 @@ def _plainly() -> Generator[None]:
         raise Unavailable(
             f"the prediction table cannot be used: {error}", hint="look at the disk it is on; nothing was lost"
         ) from error
-
-
-def _arrow(rows: Iterable[Prediction]) -> pa.Table:  # pyright: ignore[reportUnknownParameterType]
-    known = list(rows)
-    columns = [
-        [row.prediction_id for row in known],
-        [row.endpoint for row in known],
-        [row.at.astimezone(UTC).date() for row in known],
-        [row.version for row in known],
-        [row.generation for row in known],
-        [row.role for row in known],
-        [row.at for row in known],
-        [row.score for row in known],
-        [row.predicted for row in known],
-        [orjson.dumps(row.inputs).decode() for row in known],
-    ]
-    return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
 def _by_day(ids: Sequence[str]) -> dict[date, set[str]]:
@@ -186,4 +184,4 @@ def _of_day(table: DeltaTable, day: date, wanted: set[str]) -> list[Prediction]:
 
 
 def _prediction(row: dict[str, str | int | float | datetime | None]) -> Prediction:
-    return Prediction(**row, inputs={})  # pyright: ignore[reportArgumentType] # the columns of SCHEMA, in its types
+    return Prediction(**row)  # pyright: ignore[reportArgumentType] # the columns of SCHEMA, in its types

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,6 +11,8 @@ from jsonschema import Draft202012Validator
 
 from lockgate.adapters.lockgate_yaml.complaints import explain, guess, name_of
 from lockgate.adapters.lockgate_yaml.document import Document, Path, parse
+from lockgate.adapters.lockgate_yaml.serving import serving_contradictions, serving_of
+from lockgate.adapters.lockgate_yaml.units import seconds, share
 from lockgate.base.errors import Invalid
 from lockgate.domain.gates.config import (
     AUTO,
@@ -30,7 +31,6 @@ from lockgate.domain.registry.records import Risk
 from lockgate.domain.rollout.records import GuardSpec, Step, StepKind, Strategy
 from lockgate.domain.routing.table import WHOLE
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _GUARD_NAMES = {"hold": "hold_seconds"}
 
 
@@ -63,22 +63,6 @@ def read(text: str) -> ModelConfig:
 def schema() -> dict[str, Any]:
     """The JSON Schema that is published for editors."""
     return json.loads(files("lockgate.templates").joinpath("lockgate.schema.json").read_text("utf-8"))
-
-
-def seconds(text: str) -> float:
-    """``10m`` in seconds; raises Invalid."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text)
-    if found is None:
-        raise Invalid(f"{text!r} is not a duration", hint="write it like 30s, 10m, 2h or 7d")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-def share(text: str) -> float:
-    """``5%`` as 0.05; raises Invalid."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
-    if found is None or float(found[1]) > 100:
-        raise Invalid(f"{text!r} is not a share", hint="write it like 5% or 99.9%, 100% at most")
-    return round(float(found[1]) / 100, 10)
 
 
 @cache
@@ -119,6 +103,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
         for role in ("holdout", "training")
         if "://" in str(data.get(role, ""))
     )
+    found.extend(serving_contradictions(value.get("serving", {})))
     return found
 
 
@@ -161,7 +146,7 @@ def _percents_over(value: Any, path: Path) -> list[Path]:
         return [over for key, item in value.items() for over in _percents_over(item, (*path, key))]
     if isinstance(value, list):
         return [over for index, item in enumerate(value) for over in _percents_over(item, (*path, index))]
-    if isinstance(value, str) and path[0] in ("environments", "slo", "watch") and value.endswith("%"):
+    if isinstance(value, str) and path[0] in ("environments", "serving", "slo", "watch") and value.endswith("%"):
         return [path] if float(value[:-1]) > 100 else []
     return []
 
@@ -186,6 +171,7 @@ def _config(value: dict[str, Any]) -> ModelConfig:
         environments={name: _environment(name, entry) for name, entry in environments.items()},
         watch=_watch(value.get("watch", {})),
         slo=_slo(value.get("slo", {})),
+        serving=serving_of(value.get("serving", {})),
     )
 
 

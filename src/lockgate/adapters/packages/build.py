@@ -19,9 +19,11 @@ from lockgate.adapters.packages.mlmodel import MLModel, read_mlmodel
 from lockgate.adapters.packages.onnx_models import adopt, open_onnx
 from lockgate.adapters.packages.original import Original, open_original
 from lockgate.adapters.packages.parity import real_rows
+from lockgate.adapters.packages.python_models import Shown, flavor_of, serialization_of, show
+from lockgate.adapters.packages.runners import Runners
 from lockgate.adapters.packages.signature import infer_inputs, matrix_table, outputs
 from lockgate.adapters.packages.tables import Table, read_table, typed
-from lockgate.base.errors import Invalid
+from lockgate.base.errors import CorruptArtifact, Invalid, NotServable, UnsafeArtifact
 from lockgate.domain.gates.config import ModelConfig
 from lockgate.domain.monitoring import baseline as profiles
 from lockgate.domain.registry.manifest import Column, FileEntry, Manifest, Signature
@@ -46,6 +48,9 @@ class _Opened:
     not_compiled: str
     #: Answers rows when there is no graph.
     original: Original | None
+    #: The same for a model that answers in an environment of its own, and what that holds.
+    shown: Shown | None = None
+    requirements: tuple[str, ...] = ()
 
 
 def build(
@@ -58,6 +63,7 @@ def build(
     allow_pickle: bool = True,
     limits: Limits | None = None,
     seed: int = 0,
+    runners: Runners | None = None,
 ) -> Manifest:
     """Package the MLflow model in ``folder``.
 
@@ -70,6 +76,7 @@ def build(
         allow_pickle: whether pickles may be opened; they run code, so only where a job's limits hold.
         limits: how much the artifact may be.
         seed: picks the rows that the conversion is compared on; same seed, same package.
+        runners: run what has no graph; without them such a package is made unseen, or not at all.
 
     Raises:
         NotFound: no model in the folder.
@@ -80,16 +87,12 @@ def build(
     bounds = limits or Limits()
     files = safe_files(folder, bounds)
     described = read_mlmodel(folder)
-    tables = {role: read_table(path, role) for role, path in sorted(data.items())}
-    if "training" in tables and not len(tables["training"]):
-        raise Invalid("the training data has no row")
-    source_table = tables.get("training") or tables.get("holdout")
-    opened, frames = _open(folder, described, source_table, tables, config, allow_pickle, bounds, seed)
+    opened, frames = _open(folder, described, _tables(data), config, allow_pickle, bounds, seed, runners)
     entries = {name: FileEntry(digest=blobs.put_file(path), size=path.stat().st_size) for name, path in files.items()}
     compiled = opened.compiled
     if compiled is not None and compiled.graph.path == GRAPH_PATH:
         entries[GRAPH_PATH] = FileEntry(digest=blobs.put(compiled.data), size=len(compiled.data))
-    positive = _positive(config, opened.classes)
+    positive = positive_of(config, opened.classes)
     sign = _signature(opened)
     rows = "training" if "training" in frames else "holdout"
     return Manifest(
@@ -105,12 +108,23 @@ def build(
         positive=positive,
         baseline=blobs.put(_baseline(opened, sign, frames[rows], positive).encode()) if rows in frames else None,
         baseline_rows=rows,
-        requirements=_requirements(files.get("requirements.txt")),
+        requirements=opened.requirements or _lines(files.get("requirements.txt")),
+        python=described.python[:20],
+        serving=config.serving,
         **_facts(facts),
     )
 
 
+def _tables(data: Mapping[str, Path]) -> dict[str, Table]:
+    tables = {role: read_table(path, role) for role, path in sorted(data.items())}
+    if "training" in tables and not len(tables["training"]):
+        raise Invalid("the training data has no row")
+    return tables
+
+
 def _signature(opened: _Opened) -> Signature:
+    if opened.shown is not None and opened.shown.outputs:
+        return Signature(inputs=opened.inputs, outputs=opened.shown.outputs)
     precision = opened.compiled.graph.precision if opened.compiled else "FP64"
     text_labels = not all(name.lstrip("-").isdigit() for name in opened.classes)
     given = outputs(opened.task, opened.classes, precision=precision, text_labels=text_labels)
@@ -131,16 +145,17 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _open(
     folder: Path,
     described: MLModel,
-    source_table: Table | None,
     tables: dict[str, Table],
     config: ModelConfig,
     allow_pickle: bool,
     limits: Limits,
     seed: int,
+    runners: Runners | None,
 ) -> tuple[_Opened, dict[str, DataFrame]]:
     """The opened model, and the tables as frames of its inputs."""
-    personal = config.data.personal
-    if "onnx" in described.flavors:
+    personal, asked = config.data.personal, config.serving.lane
+    source_table = tables.get("training") or tables.get("holdout")
+    if "onnx" in described.flavors and asked != "python":
         path, proto = open_onnx(folder, described)
         inputs = infer_inputs(described.inputs, None, source_table, personal=personal)
         frames = frames_of(tables, inputs, config)
@@ -159,13 +174,23 @@ def _open(
             original=None,
         )
         return opened, frames
-    original = open_original(folder, described, allow_pickle=allow_pickle, limits=limits)
-    inputs = infer_inputs(described.inputs, original.model, source_table, personal=personal)
+    original, reason = _original(folder, described, allow_pickle, limits, may_run=runners is not None)
+    inputs = infer_inputs(described.inputs, original.model if original else None, source_table, personal=personal)
     frames = frames_of(tables, inputs, config)
-    compiled, reason = None, "there is neither training nor holdout data to compare a conversion on"
-    if frames:
-        rows = real_rows(list(frames.values()), inputs, seed=seed)
-        compiled, reason = compile_original(original, inputs, rows, path=GRAPH_PATH)
+    compiled = None
+    if asked == "python":
+        reason = "lockgate.yaml asks for the python lane"
+    elif original is not None:
+        reason = "there is neither training nor holdout data to compare a conversion on"
+        if frames:
+            rows = real_rows(list(frames.values()), inputs, seed=seed)
+            compiled, reason = compile_original(original, inputs, rows, path=GRAPH_PATH)
+    if compiled is None and asked == "compiled":
+        raise NotServable(f"lockgate.yaml asks for the compiled lane, and there is no graph: {reason}"[:600])
+    if compiled is None and runners is not None and "python_function" in described.flavors:
+        return _in_python(folder, described, inputs, frames, config, runners, allow_pickle, reason), frames
+    if original is None:
+        raise NotServable(f"the model cannot be opened here: {reason}")
     opened = _Opened(
         flavor=original.flavor,
         serialization=original.serialization,
@@ -177,6 +202,59 @@ def _open(
         original=original,
     )
     return opened, frames
+
+
+def _original(
+    folder: Path, described: MLModel, allow_pickle: bool, limits: Limits, *, may_run: bool
+) -> tuple[Original | None, str]:
+    """The estimator; None, and why, where only an environment of its own may open it."""
+    try:
+        return open_original(folder, described, allow_pickle=allow_pickle, limits=limits), ""
+    except (NotServable, CorruptArtifact) as error:
+        if may_run and not {"sklearn", "lightgbm"} & described.flavors.keys():
+            return None, f"nothing converts a model of flavor {flavor_of(described)}"
+        # A pickle of another release of its library is not damaged.
+        if may_run and (isinstance(error, NotServable) or serialization_of(described) == "pickle"):
+            return None, error.message
+        raise
+
+
+def _in_python(
+    folder: Path,
+    described: MLModel,
+    inputs: tuple[Column, ...],
+    frames: Mapping[str, DataFrame],
+    config: ModelConfig,
+    runners: Runners,
+    allow_pickle: bool,
+    reason: str,
+) -> _Opened:
+    """A model that answers in its own environment, seen to do so on real rows."""
+    serialization = serialization_of(described)
+    if not allow_pickle and serialization in ("pickle", "python"):
+        raise UnsafeArtifact(
+            f"the model is stored as {serialization}, which runs code when it is opened, and this platform runs none",
+            hint="log it with serialization_format='skops', as ONNX, or as a native booster",
+        )
+    lines = _lines(folder / "requirements.txt")
+    requirements = runners.requirements(lines, described.python, described.mlflow)
+    session = runners.open(folder, inputs, requirements, described.python, config.serving.runner.memory_bytes)
+    try:
+        shown = show(session, inputs, [frames[role] for role in sorted(frames, reverse=True)])
+    finally:
+        session.close()
+    return _Opened(
+        flavor=flavor_of(described),
+        serialization=serialization,
+        task=shown.task,
+        classes=shown.classes,
+        inputs=inputs,
+        compiled=None,
+        not_compiled=reason,
+        original=None,
+        shown=shown,
+        requirements=requirements,
+    )
 
 
 def frames_of(tables: Mapping[str, Table], inputs: tuple[Column, ...], config: ModelConfig) -> dict[str, DataFrame]:
@@ -207,6 +285,8 @@ def features_of(table: Table, inputs: tuple[Column, ...], *, leave_out: tuple[st
 
 def _baseline(opened: _Opened, sign: Signature, frame: DataFrame, positive: str | None) -> profiles.Baseline:
     answer = _answer(opened, sign, frame)
+    if opened.task == "other":
+        answer = None
     columns: dict[str, NDArray[Any]]
     if sign.inputs[0].shape:
         columns = {sign.inputs[0].name: frame.to_numpy(dtype=np.float64)}
@@ -230,6 +310,8 @@ def _baseline(opened: _Opened, sign: Signature, frame: DataFrame, positive: str 
 def _answer(opened: _Opened, sign: Signature, frame: DataFrame) -> Answer | None:
     if opened.compiled is not None:
         return GraphRunner(opened.compiled.data, opened.compiled.graph, sign, opened.classes).answer(frame)
+    if opened.shown is not None:
+        return opened.shown.answer
     if opened.original is None:
         return None
     try:
@@ -239,7 +321,8 @@ def _answer(opened: _Opened, sign: Signature, frame: DataFrame) -> Answer | None
         return None
 
 
-def _positive(config: ModelConfig, classes: tuple[str, ...]) -> str | None:
+def positive_of(config: ModelConfig, classes: tuple[str, ...]) -> str | None:
+    """The class that scores rank towards, for two classes; raises Invalid when the file names another."""
     wanted = config.data.positive
     if len(classes) != 2:
         return None
@@ -252,8 +335,8 @@ def _positive(config: ModelConfig, classes: tuple[str, ...]) -> str | None:
     return found
 
 
-def _requirements(path: Path | None) -> tuple[str, ...]:
-    if path is None:
+def _lines(path: Path | None) -> tuple[str, ...]:
+    if path is None or not path.is_file():
         return ()
     lines = (line.strip() for line in path.read_text("utf-8", errors="replace").splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))[:_MOST_REQUIREMENTS]

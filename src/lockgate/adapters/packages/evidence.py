@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,10 @@ from pandas import DataFrame
 
 from lockgate.adapters.packages.answers import Answer, class_indexes, class_name
 from lockgate.adapters.packages.build import features_of
-from lockgate.adapters.packages.graphs import GraphRunner, load_graph
+from lockgate.adapters.packages.graphs import load_graph
+from lockgate.adapters.packages.python_models import PythonModel
+from lockgate.adapters.packages.remote_client import remote_runner
+from lockgate.adapters.packages.runners import Runners
 from lockgate.adapters.packages.tables import Table, present, read_table
 from lockgate.base.errors import Invalid, LockgateError
 from lockgate.base.verdict import Verdict
@@ -22,9 +26,25 @@ from lockgate.domain.gates.config import AUTO, Policy
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes
 from lockgate.domain.monitoring.quality import metric_named
 from lockgate.domain.registry.manifest import Manifest
-from lockgate.ports import Blobs
+from lockgate.ports import Blobs, Secrets
 
 HOLDOUT = "holdout"
+
+
+class Runner(Protocol):
+    """Knows how to answer rows: a graph in this process, or a model in its own."""
+
+    def feeds(self, frame: DataFrame) -> dict[str, Any]:
+        """Rows as `run` takes them."""
+        ...
+
+    def run(self, feeds: dict[str, Any]) -> Answer:
+        """Predict; raises Invalid when it refuses the rows."""
+        ...
+
+    def answer(self, frame: DataFrame) -> Answer:
+        """`feeds`, then `run`."""
+        ...
 
 
 class CannotTell(LockgateError):
@@ -56,18 +76,46 @@ class Evidence:
     """A candidate, perhaps a champion, and the rows to judge them on."""
 
     def __init__(
-        self, policy: Policy, candidate: Manifest, champion: Manifest | None, data: Mapping[str, Path], blobs: Blobs
+        self,
+        policy: Policy,
+        candidate: Manifest,
+        champion: Manifest | None,
+        data: Mapping[str, Path],
+        blobs: Blobs,
+        runners: Runners | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.policy = policy
         self.candidate = candidate
         self.champion = champion
         self._data = data
         self._blobs = blobs
+        self._runners = runners
+        self._secrets = secrets
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """End the processes that were started to answer."""
+        self._opened.close()
+
+    @property
+    def in_python(self) -> bool:
+        """Whether the candidate's own model answers, in a process that can be started here."""
+        return self.candidate.lane == "python" and self._runners is not None
 
     @cached_property
-    def runner(self) -> GraphRunner:
-        """The candidate's graph; raises NotServable, CorruptArtifact."""
-        return load_graph(self.candidate, self._blobs)
+    def runner(self) -> Runner:
+        """What answers for the candidate; raises NotServable, CorruptArtifact."""
+        return self._runner_of(self.candidate)
+
+    def _runner_of(self, manifest: Manifest) -> Runner:
+        if manifest.lane == "upstream" and self._secrets is not None:
+            return self._opened.enter_context(remote_runner(manifest, self._blobs, self._secrets))
+        if manifest.lane != "python" or self._runners is None:
+            return load_graph(manifest, self._blobs)
+        model = PythonModel(self._runners.open_package(manifest), manifest.task, manifest.classes)
+        self._opened.callback(model.close)
+        return model
 
     @cached_property
     def table(self) -> Table:
@@ -106,10 +154,15 @@ class Evidence:
             raise CannotTell("nothing is live yet")
         if self.champion.task != self.candidate.task:
             raise PlainlyBad(f"the live version does {self.champion.task}, and this one {self.candidate.task}")
-        return self._outcomes(self.champion, load_graph(self.champion, self._blobs), "the live version")
+        return self._outcomes(self.champion, self._runner_of(self.champion), "the live version")
 
     def metric(self, params: Mapping[str, Any]) -> Metric:
         """The metric a gate names; raises Invalid for an unknown one, or one for the other task."""
+        if self.candidate.task not in ("classification", "regression"):
+            raise CannotTell(
+                "the model answers neither classes nor one number a row, and no metric measures anything else",
+                hint="have it answer with one number, or leave this gate out for its environments",
+            )
         name = str(params.get("metric", AUTO))
         if name == AUTO:
             several = "roc_auc" if self.candidate.positive is not None else "accuracy"
@@ -130,7 +183,7 @@ class Evidence:
         frame: Any = features_of(labelled.table, manifest.signature.inputs, leave_out=beside)
         return frame[labelled.kept].reset_index(drop=True)
 
-    def _outcomes(self, manifest: Manifest, runner: GraphRunner, who: str) -> Outcomes:
+    def _outcomes(self, manifest: Manifest, runner: Runner, who: str) -> Outcomes:
         answer = runner.answer(self.features(manifest))
         broken = int((~np.isfinite(answer.scores.reshape(len(answer), -1)).all(axis=1)).sum())
         if broken:

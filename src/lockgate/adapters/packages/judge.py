@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.latency_gate import judge_latency
 from lockgate.adapters.packages.quality_gate import judge_quality
 from lockgate.adapters.packages.regression_gate import judge_regression
+from lockgate.adapters.packages.runners import Runners
 from lockgate.adapters.packages.slices_gate import judge_slices
 from lockgate.adapters.packages.static_gates import judge_format, judge_parity, judge_signature
 from lockgate.base.errors import LockgateError
@@ -22,7 +24,7 @@ from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.config import GateSpec, Policy
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.registry.manifest import Manifest
-from lockgate.ports import Blobs
+from lockgate.ports import Blobs, Secrets
 
 _Judge = Callable[[Evidence, dict[str, Any], np.random.Generator], GateResult]
 
@@ -45,6 +47,8 @@ def evaluate(
     data: Mapping[str, Path],
     blobs: Blobs,
     seed: int = 0,
+    runners: Runners | None = None,
+    secrets: Secrets | None = None,
 ) -> list[GateResult]:
     """Judge a package. There is one result for each gate of the policy, in its order, whatever happens.
 
@@ -55,9 +59,11 @@ def evaluate(
         data: role (holdout, training) -> table file.
         blobs: where the packages' files are.
         seed: of everything random; equal seeds give equal verdicts, but for latency.
+        runners: run packages of the python lane.
+        secrets: the tokens for servers elsewhere, which packages of the upstream lane are asked at.
     """
-    evidence = Evidence(policy, candidate, champion, data, blobs)
-    return [_judged(evidence, spec, _chance(seed, index)) for index, spec in enumerate(policy.gates)]
+    with closing(Evidence(policy, candidate, champion, data, blobs, runners, secrets)) as evidence:
+        return [_judged(evidence, spec, _chance(seed, index)) for index, spec in enumerate(policy.gates)]
 
 
 def _judged(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:

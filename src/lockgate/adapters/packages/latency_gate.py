@@ -11,7 +11,7 @@ import pandas as pd
 from lockgate.adapters.packages.answers import Floats
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.figures import rounded
-from lockgate.adapters.packages.graphs import Feeds, width
+from lockgate.adapters.packages.graphs import width
 from lockgate.base.errors import Invalid
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.records import GateResult
@@ -32,6 +32,8 @@ def judge_latency(evidence: Evidence, params: dict[str, Any], rng: np.random.Gen
     The time of each call is measured. Under a load, requests arrive at random and may find the model busy: what they
     wait is worked out from the measured times, which takes no longer than measuring them.
     """
+    if not evidence.candidate.signature.inputs:
+        raise CannotTell("the model takes no rows that it could be timed with", hint="leave the latency gate out")
     limit, load = float(params["p99_ms"]), params.get("at_rps")
     feeds = _feeds(evidence)
     for feed in feeds[:_WARM_UP]:
@@ -61,7 +63,7 @@ def judge_latency(evidence: Evidence, params: dict[str, Any], rng: np.random.Gen
     )
 
 
-def _timed(evidence: Evidence, feeds: list[Feeds]) -> Floats:
+def _timed(evidence: Evidence, feeds: list[dict[str, Any]]) -> Floats:
     """Milliseconds of each call, shape (calls,)."""
     times: list[float] = []
     ends = time.perf_counter() + _ROUND_SECONDS
@@ -83,7 +85,7 @@ def _with_waiting(times: Floats, load: float, rng: np.random.Generator) -> Float
     return seen
 
 
-def _feeds(evidence: Evidence) -> list[Feeds]:
+def _feeds(evidence: Evidence) -> list[dict[str, Any]]:
     """Single rows: the holdout's own where it has any, else from the ranges of the signature."""
     try:
         frame = evidence.features(evidence.candidate).head(_DIFFERENT_ROWS)

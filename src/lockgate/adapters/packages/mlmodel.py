@@ -40,6 +40,9 @@ class MLModel:
     flavors: dict[str, dict[str, Any]]
     #: None when the model was logged without a signature.
     inputs: tuple[Column, ...] | None
+    #: The Python and the release of MLflow that it was logged with; empty where the file does not say.
+    python: str = ""
+    mlflow: str = ""
 
 
 def read_mlmodel(folder: Path) -> MLModel:
@@ -65,7 +68,13 @@ def read_mlmodel(folder: Path) -> MLModel:
         inputs = None if fields is None else tuple(_column(field, index) for index, field in enumerate(fields))
     except (YAMLError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptArtifact(f"MLmodel cannot be read: {str(error)[:200]}") from error
-    return MLModel(flavors=flavors, inputs=inputs)
+    function = flavors.get("python_function", {})
+    return MLModel(
+        flavors=flavors,
+        inputs=inputs,
+        python=str(function.get("python_version") or ""),
+        mlflow=str(content.get("mlflow_version") or ""),
+    )
 
 
 def _column(field: dict[str, Any], index: int) -> Column:

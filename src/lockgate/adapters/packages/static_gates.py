@@ -17,24 +17,47 @@ def judge_format(evidence: Evidence, params: dict[str, Any]) -> GateResult:
     """Whether the original is stored in a form this environment takes."""
     form = evidence.candidate.serialization
     figures = {"serialization": form, "flavor": evidence.candidate.flavor}
-    if form in params.get("refuse", ()):
+    # A class of somebody's own is code by nature: where no pickle is taken, it is not taken either.
+    refused = {*params.get("refuse", ())} | ({"python"} if "pickle" in params.get("refuse", ()) else set())
+    if form in refused:
+        what = "is Python code of its own" if form == "python" else f"is stored as {form}"
         return GateResult(
             gate="format",
             name=form,
             verdict=Verdict.FAIL,
-            sentence=f"the model is stored as {form}, and {evidence.policy.environment} takes none: it runs code"
+            sentence=f"the model {what}, and {evidence.policy.environment} takes none: it runs code"
             " whenever it is opened",
             hint=_SAFER,
             figures=figures,
         )
     return GateResult(
-        gate="format", name=form, verdict=Verdict.PASS, sentence=f"the model is stored as {form}", figures=figures
+        gate="format",
+        name=form,
+        verdict=Verdict.PASS,
+        sentence="a server elsewhere keeps the model" if form == "remote" else f"the model is stored as {form}",
+        figures=figures,
     )
 
 
 def judge_parity(evidence: Evidence, params: dict[str, Any]) -> GateResult:
     """Whether the graph that will serve answers like the model that was trained."""
     graph = evidence.candidate.graph
+    if graph is None and evidence.candidate.lane == "upstream":
+        return GateResult(
+            gate="parity",
+            name="",
+            verdict=Verdict.PASS,
+            sentence="there is no converted graph: a server elsewhere answers, and nothing here stands in for it",
+            figures=dict(evidence.candidate.source),
+        )
+    if graph is None and evidence.in_python:
+        return GateResult(
+            gate="parity",
+            name="",
+            verdict=Verdict.PASS,
+            sentence="there is no converted graph: the model itself answers, in the python lane",
+            figures={"not_compiled": evidence.candidate.not_compiled[:600]},
+        )
     if graph is None:
         return GateResult(
             gate="parity",

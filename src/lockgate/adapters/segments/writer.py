@@ -2,7 +2,8 @@
 
 A segment is ``<seq>.open`` while its writer holds a lock on it, and ``<seq>.seg`` afterwards. Bytes are in the kernel
 before `flush` returns, so they outlive a killed process; `sync`, called from another thread, makes them outlive the
-machine.
+machine. A segment whose sync failed takes no more, and is never synced again: the kernel may have dropped its pages and
+forgotten, so a second success would prove nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockgate.adapters.segments.frames import MAGIC, Record, Schema, frame
+from lockgate.adapters.segments.frames import MAGIC, Batch, Record, Schema, frame
 
 
 @dataclass(slots=True)
@@ -26,6 +27,10 @@ class _Open:
     #: Length up to which every frame is whole.
     size: int
     since: float
+    #: Whether its name is on the disk as well.
+    named: bool = False
+    #: Whether no sync of it has failed.
+    sound: bool = True
 
 
 class SegmentWriter:
@@ -47,43 +52,65 @@ class SegmentWriter:
         self._clock = clock
         self._seq = 0
         self._current: _Open | None = None
-        self._described: set[str] = set()
+        #: What the current segment says of each version.
+        self._described: dict[str, Schema] = {}
         self._pending: list[tuple[Schema, bytes]] = []
+        self._pending_requests = 0
+        self._pending_bytes = 0
         self._retired: deque[_Open] = deque()
         self._syncing = threading.Lock()
         self._dirty = False
         self._broken_until = 0.0
-        #: A segment whose sync failed.
-        self._unsound: _Open | None = None
-        #: Records written, and records given up because the disk did not take them.
+        #: Requests written, and requests given up because the disk did not take them.
         self.written = 0
         self.dropped = 0
         self.sync_failures = 0
+        #: How many syncs had failed when the last `flush` began. What it wrote is on the disk once a `sync` that began
+        #: later has ended and the number is still the same.
+        self.mark = 0
+        #: Bytes that may be written before somebody carries segments away; None for as many as the disk takes.
+        self.room: int | None = None
         #: What the disk said last, empty while it is well.
         self.trouble = ""
 
-    def append(self, schema: Schema, record: Record) -> None:
-        """Put a record into the next `flush`."""
-        self._pending.append((schema, frame(record)))
+    def append(self, schema: Schema, entry: Record | Batch, requests: int = 1) -> None:
+        """Put an entry of so many requests into the next `flush`."""
+        data = frame(entry)
+        self._pending.append((schema, data))
+        self._pending_requests += requests
+        self._pending_bytes += len(data)
 
     def flush(self) -> bool:
-        """Write what was appended. False when the disk refused: the records are dropped and counted, no more."""
+        """Write what was appended. False when the disk refused: the requests are dropped and counted, no more."""
         pending = self._pending
         if not pending:
             return True
+        # First of all: a failure that comes later concerns what is written here.
+        self.mark = self.sync_failures
+        requests, self._pending_requests = self._pending_requests, 0
+        size, self._pending_bytes = self._pending_bytes, 0
         self._pending = []
         now = self._clock()
-        if now < self._broken_until:
-            self.dropped += len(pending)
+        if now < self._broken_until or not self._fits(size):
+            self.dropped += requests
             return False
         try:
             self._write(pending, now)
         except OSError as error:
             self._give_up(error, now)
-            self.dropped += len(pending)
+            self.dropped += requests
             return False
-        self.written += len(pending)
+        self.written += requests
         self.trouble = ""
+        return True
+
+    def _fits(self, size: int) -> bool:
+        if self.room is None:
+            return True
+        if size > self.room:
+            self.trouble = "the log is as large as it may be: nobody carries its segments away"
+            return False
+        self.room -= size
         return True
 
     def tidy(self) -> None:
@@ -91,7 +118,7 @@ class SegmentWriter:
         current = self._current
         if current is None:
             return
-        if current is self._unsound or self._clock() - current.since >= self._max_age:
+        if not current.sound or self._clock() - current.since >= self._max_age:
             self._retire()
 
     def needs_sync(self) -> bool:
@@ -112,22 +139,22 @@ class SegmentWriter:
 
     def _sync(self) -> None:
         self._dirty = False
-        current = self._current
-        if current is not None and not self._synced(current.fd):
-            # The kernel may have dropped the pages and forgotten: a second fsync would prove nothing.
-            self._broken_until = self._clock() + self._retry_after
-            # Only marked: it is retired, and so closed, by the thread that writes, which may be about to.
-            self._unsound = current
+        if self._current is not None:
+            self._keep(self._current)
         while self._retired:
             self._finish(self._retired.popleft())
 
     def _write(self, pending: list[tuple[Schema, bytes]], now: float) -> None:
+        if self._current is not None and not self._current.sound:
+            self._retire()
         current = self._current or self._begin(now)
         parts: list[bytes] = []
-        new: set[str] = set()
+        described = self._described
         for schema, data in pending:
-            if schema.version not in self._described and schema.version not in new:
-                new.add(schema.version)
+            # By identity: whoever appends keeps one schema for as long as it holds.
+            if described.get(schema.version) is not schema:
+                # A copy: it is not in the file yet.
+                described = described | {schema.version: schema}
                 parts.append(frame(schema))
             parts.append(data)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -135,7 +162,7 @@ class SegmentWriter:
         while wrote < len(data):
             wrote += os.write(current.fd, data[wrote:])
         current.size += len(data)
-        self._described |= new
+        self._described = described
         self._dirty = True
         if current.size >= self._max_bytes:
             self._retire()
@@ -157,7 +184,7 @@ class SegmentWriter:
             os.close(fd)
             raise
         self._seq += 1
-        self._described = set()
+        self._described = {}
         self._current = _Open(fd, path, len(MAGIC), now)
         return self._current
 
@@ -183,7 +210,7 @@ class SegmentWriter:
             self._current = None
 
     def _finish(self, segment: _Open) -> None:
-        self._synced(segment.fd)
+        self._keep(segment)
         try:
             if segment.size > len(MAGIC):
                 segment.path.rename(segment.path.with_suffix(".seg"))
@@ -194,11 +221,27 @@ class SegmentWriter:
             self.trouble = error.strerror or str(error)
         os.close(segment.fd)
 
-    def _synced(self, fd: int) -> bool:
+    def _keep(self, segment: _Open) -> None:
+        """Bring a segment to the disk, once: after a failure it is only marked. The thread that writes retires it."""
+        if not segment.sound:
+            return
         try:
-            os.fdatasync(fd)
+            os.fdatasync(segment.fd)
+            if not segment.named:
+                for folder in (self._folder, self._folder.parent):
+                    _sync_folder(folder)
+                segment.named = True
         except OSError as error:
-            self.sync_failures += 1
             self.trouble = error.strerror or str(error)
-            return False
-        return True
+            self._broken_until = self._clock() + self._retry_after
+            segment.sound = False
+            # Last: whoever sees the old number has written before the segment was closed to writes.
+            self.sync_failures += 1
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

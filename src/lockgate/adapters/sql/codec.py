@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,9 +34,18 @@ def plain(value: Any) -> Any:
     return json.loads(encode(value))
 
 
-@cache
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+_learning = Lock()
+
+
 def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    found = _decoders.get(kind)
+    if found is None:
+        # msgspec learns a dataclass, and those inside it, at first use, and crashes when two threads make it do so at
+        # once.
+        with _learning:
+            found = _decoders[kind] = msgspec.json.Decoder(kind)
+    return found
 
 
 def _refuse(value: Any) -> Any:

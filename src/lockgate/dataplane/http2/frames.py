@@ -18,6 +18,16 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0, 1, 2, 3
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL = 5, 6, 7, 8
 COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 9, 11
 
+#: What the errors of HTTP/2 are called.
+ERRORS = {
+    PROTOCOL_ERROR: "http2_protocol_error",
+    FLOW_CONTROL_ERROR: "http2_flow_control_error",
+    STREAM_CLOSED: "http2_stream_closed",
+    FRAME_SIZE_ERROR: "http2_frame_size_error",
+    COMPRESSION_ERROR: "http2_compression_error",
+    ENHANCE_YOUR_CALM: "http2_enhance_your_calm",
+}
+
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
 

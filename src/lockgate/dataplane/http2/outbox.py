@@ -44,7 +44,7 @@ class Outbox:
     def answer(self, stream: Stream, head: bytes, data: bytes, tail: bytes) -> bool:
         """Send a whole answer; gives whether all of it went."""
         size = len(data)
-        if size > self.window or size > stream.window or size > self.largest_frame or stream.waiting:
+        if not head or size > self.window or size > stream.window or size > self.largest_frame:
             return self.send(stream, head, data, tail)
         if self._first:
             head, self._first = self._first + head, b""
@@ -143,7 +143,8 @@ class Outbox:
             stream.window -= sent
             self.waiting -= sent
             if sent < len(data):
-                queue[0] = (False, memoryview(data)[sent:])
+                queue.popleft()
+                queue.appendleft((False, memoryview(data)[sent:]))
             else:
                 queue.popleft()
         stream.waiting = None

@@ -66,7 +66,7 @@ class Stream:
         #: The whole answer is here, though some of it may wait.
         self.answered = False
         #: Pieces that wait for the reader's window: whether they are the last headers, and the bytes.
-        self.waiting: deque[tuple[bool, bytes | memoryview]] | None = None
+        self.waiting: deque[tuple[bool, Any]] | None = None
 
     def answer(self, head: bytes, data: bytes, tail: bytes) -> None:
         """The whole answer: a block of headers, the bytes, a block of trailers. To be called once."""
@@ -97,7 +97,7 @@ class Application(Protocol):
         ...
 
     def cancelled(self, stream: Stream) -> None:
-        """Nobody waits for the answer to a request that streams any more."""
+        """Nobody waits for the answer any more; a whole request is still to be answered."""
         ...
 
     def refuse(self, stream: Stream, refused: Refused) -> None:

@@ -13,6 +13,7 @@ from lockgate.base.digest import digest_of_json
 from lockgate.base.errors import Invalid
 from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.registry.records import Risk
+from lockgate.domain.registry.serving import Serving
 from lockgate.domain.rollout.records import Step, StepKind, Strategy
 
 #: The environments, in the order a version passes through them.
@@ -156,6 +157,7 @@ class ModelConfig:
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
     watch: WatchConfig = WatchConfig()
     slo: SloConfig = SloConfig()
+    serving: Serving = field(default_factory=Serving)
 
     def environment(self, name: str) -> EnvironmentConfig:
         """How a version enters ``name``; raises Invalid when there is no such environment."""

@@ -96,7 +96,7 @@ class Manifest:
     """Everything that makes a package: change a word of it and it is another package."""
 
     model: str
-    #: "classification" or "regression".
+    #: "classification", "regression", or "other" for a model that gives outputs of its own.
     task: str
     #: mlflow flavor the model came in: sklearn, lightgbm, onnx …
     flavor: str
@@ -120,9 +120,18 @@ class Manifest:
     #: Parameters and metrics of the training run.
     parameters: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    #: What its Python environment holds, and the Python it was made with, such as 3.11.7; empty where nobody said.
     requirements: tuple[str, ...] = ()
+    python: str = ""
     serving: Serving = field(default_factory=Serving)
     format: int = 1
+
+    @property
+    def lane(self) -> str:
+        """What answers for it: compiled, python or upstream."""
+        if self.serving.lane != "auto":
+            return self.serving.lane
+        return "python" if self.graph is None else "compiled"
 
     @property
     def digest(self) -> str:

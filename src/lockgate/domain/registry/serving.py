@@ -14,6 +14,9 @@ class Batching:
     #: Seconds that a call waits for company. By default none: only what arrived together, or while the model was busy,
     #: is joined.
     wait: float = 0.0
+    #: Whether `rows` was asked for by name. Then calls are shared also where an answer differs by rounding from the one
+    #: it would get alone; otherwise only where not a bit changes.
+    asked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +52,8 @@ class Serving:
     timeout: float = 30.0
     #: "async": written before the answer leaves, on the disk a moment later; "durable": on the disk before.
     log: str = "async"
-    #: Share of the requests whose payload is logged, by hash of the prediction id.
+    #: Share of the requests whose payload (inputs, and outputs beside score and label) is logged and sent on as events,
+    #: by hash of the prediction id. That it was answered, and with which score and label, is logged of each.
     sample: float = 1.0
     batching: Batching = Batching()
     runner: RunnerLimits = RunnerLimits()

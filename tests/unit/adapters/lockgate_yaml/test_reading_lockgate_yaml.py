@@ -14,6 +14,7 @@ from lockgate.adapters.lockgate_yaml.read import read, schema
 from lockgate.base.errors import Invalid, TooLarge
 from lockgate.domain.gates.config import GateSpec
 from lockgate.domain.registry.records import Risk
+from lockgate.domain.registry.serving import Batching, RunnerLimits, Serving, Upstream
 from lockgate.domain.rollout.records import Step, StepKind
 
 WHOLE = """\
@@ -219,3 +220,47 @@ def test_the_published_schema_is_a_schema_and_explains_every_key() -> None:
 
     walk(json.loads(json.dumps(published)), "")
     assert missing == []
+
+
+def test_how_a_model_wants_to_be_served_is_read() -> None:
+    text = """\
+serving:
+  lane: python
+  timeout: 2s
+  log: durable
+  sample: 10%
+  batch: {rows: 64, wait: 2ms}
+  runner: {processes: 2, memory: 1.5GB, call: 10s}
+"""
+    assert read(SMALL + text).serving == Serving(
+        lane="python",
+        timeout=2.0,
+        log="durable",
+        sample=0.1,
+        batching=Batching(rows=64, wait=0.002, asked=True),
+        runner=RunnerLimits(processes=2, memory_bytes=3 << 29, call_seconds=10.0),
+    )
+    assert read(SMALL).serving == Serving()
+    elsewhere = "serving: {lane: upstream, upstream: {url: 'http://10.0.0.7:8000', token: 'secret://triton'}}\n"
+    assert read(SMALL + elsewhere).serving == Serving(
+        lane="upstream", upstream=Upstream(url="http://10.0.0.7:8000", token="secret://triton")
+    )
+
+
+def test_everything_wrong_with_how_it_is_served_is_told_at_once() -> None:
+    assert problems_of(SMALL + "serving:\n  lane: pyton\n  timeout: soon\n  runner:\n    memory: lots\n") == (
+        "line 4: serving.lane: 'pyton' is not one of auto, compiled, python, upstream — did you mean 'python'?",
+        "line 5: serving.timeout: 'soon' does not fit: A number and its unit: 30s, 10m, 2h, 7d",
+        "line 7: serving.runner.memory: 'lots' does not fit: A number and its unit: 512MB, 2GB",
+    )
+    contradictory = "serving:\n  timeout: 0s\n  sample: 120%\n  batch: {wait: 2s}\n  runner: {memory: 8MB}\n"
+    assert problems_of(SMALL + contradictory + "  upstream: {url: 'https://host'}\n") == (
+        "line 4: serving.timeout: is no time at all",
+        "line 5: serving.sample: is more than 100%",
+        "line 6: serving.batch.wait: 2s is longer than anybody waits for company: 1s at most",
+        "line 7: serving.runner.memory: 8MB is too little for any model: 64MB at least",
+        "line 8: serving.upstream: does nothing without lane: upstream",
+    )
+    assert problems_of(SMALL + "serving: {lane: upstream}\n") == (
+        "line 3: serving.lane: upstream needs serving.upstream, with the url of the server",
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.adapters.segments.frames import MAGIC, Record, Scan, Schema, frame
+from lockgate.adapters.segments.frames import MAGIC, Batch, Record, Scan, Schema, frame
 from lockgate.adapters.segments.store import SegmentFolder
 from lockgate.adapters.segments.writer import SegmentWriter
 from lockgate.base.errors import CorruptArtifact
+from tests.logged import logged_in, rows_of
 
 SCHEMA = Schema(
     version="thyroid:1",
@@ -48,13 +50,12 @@ def record(prediction_id: str = "01a", rows: int = 1, version: str = "thyroid:1"
     )
 
 
-def segment(*entries: Schema | Record) -> bytes:
+def segment(*entries: Schema | Record | Batch) -> bytes:
     return MAGIC + b"".join(frame(entry) for entry in entries)
 
 
 def ids_in(folder: Path) -> list[str]:
-    store = SegmentFolder(folder)
-    return [found.prediction_id for _, _, path in store.sealed() for found in store.read(path)]
+    return [row.prediction_id for row in logged_in(folder)]
 
 
 def test_what_was_written_is_read_back_row_by_row(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_what_was_written_is_read_back_row_by_row(tmp_path: Path) -> None:
     writer.close()
     store = SegmentFolder(tmp_path)
     [(source, seq, path)] = store.sealed()
-    first, second, third = store.read(path)
+    first, second, third = rows_of(store.read(path).rows)
     assert (source, seq) == ("0-boot", 0)
     assert [first.prediction_id, second.prediction_id, third.prediction_id] == ["01a.0", "01a.1", "01b"]
     assert second.inputs == {"age": 2.0, "tsh": 3.0}
@@ -98,7 +99,7 @@ def test_columns_and_missing_values_are_read_back(tmp_path: Path) -> None:
     )
     path = tmp_path / "0.seg"
     path.write_bytes(segment(schema, entry))
-    found = list(SegmentFolder(tmp_path).read(path))
+    found = list(rows_of(SegmentFolder(tmp_path).read(path).rows))
     assert [row.inputs for row in found] == [{"age": 1.0, "sex": "F"}, {"age": None, "sex": "M"}]
     assert [(row.score, row.predicted) for row in found] == [(3.5, None), (4.5, None)]
 
@@ -136,25 +137,36 @@ def test_a_file_that_is_no_segment_holds_nothing() -> None:
     assert scan.torn == 14
 
 
-def test_a_torn_tail_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_torn_tail_is_told(tmp_path: Path) -> None:
     path = tmp_path / "0.seg"
-    path.write_bytes(segment(SCHEMA, record())[:-3] + b"")
-    assert list(SegmentFolder(tmp_path).read(path)) == []
-    assert "torn off" in caplog.text
+    path.write_bytes(segment(SCHEMA, record())[:-3])
+    found = SegmentFolder(tmp_path).read(path)
+    assert (found.rows, "torn off" in found.damage) == ((), True)
+
+
+def test_a_damaged_schema_costs_the_records_of_its_version_only(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(SCHEMA, version="thyroid:2")
+    data = bytearray(segment(SCHEMA, record("01a"), other, record("01b", version="thyroid:2")))
+    data[20] ^= 1
+    path = tmp_path / "0.seg"
+    path.write_bytes(data)
+    found = SegmentFolder(tmp_path).read(path)
+    assert [row.prediction_id for row in rows_of(found.rows)] == ["01b"]
+    assert found.damage == "0 bytes torn off, 1 frames damaged, 1 without their schema"
 
 
 def test_a_record_without_its_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "0.seg"
     path.write_bytes(segment(record()))
     with pytest.raises(CorruptArtifact, match="not its schema"):
-        list(SegmentFolder(tmp_path).read(path))
+        SegmentFolder(tmp_path).read(path)
 
 
 def test_a_record_that_does_not_fit_its_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "0.seg"
     path.write_bytes(segment(SCHEMA, msgspec.structs.replace(record(), inputs=b"xyz")))
     with pytest.raises(CorruptArtifact, match="does not fit"):
-        list(SegmentFolder(tmp_path).read(path))
+        SegmentFolder(tmp_path).read(path)
 
 
 def test_a_living_writers_segment_is_left_alone(tmp_path: Path) -> None:
@@ -185,26 +197,87 @@ def test_zeros_that_a_power_cut_left_at_the_end_are_torn_off(tmp_path: Path) -> 
     assert (scan.torn, scan.damaged) == (64, 0)
 
 
-def test_a_segment_whose_sync_failed_is_sealed_by_the_thread_that_writes(
+def _fail(descriptor: int) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def test_a_segment_whose_sync_failed_takes_no_more_and_is_never_synced_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(descriptor: int) -> None:
-        raise OSError(5, "Input/output error")
-
     writer = SegmentWriter(tmp_path / "a", retry_after=0.0)
     writer.append(SCHEMA, record("01a"))
     writer.flush()
     with monkeypatch.context() as broken:
-        broken.setattr("os.fdatasync", fail)
+        broken.setattr("os.fdatasync", _fail)
         writer.sync()
-    assert (writer.sync_failures, writer.trouble) == (1, "Input/output error")
+        assert (writer.sync_failures, writer.trouble) == (1, "Input/output error")
+        writer.sync()
+        assert writer.sync_failures == 1
     # Its descriptor is still open: a write that was under way meets its own file and nothing else.
     writer.append(SCHEMA, record("01b"))
     assert writer.flush()
-    writer.tidy()
     writer.sync()
-    assert ids_in(tmp_path) == ["01a", "01b"]
+    assert writer.sync_failures == 1
+    [(_, seq, path)] = SegmentFolder(tmp_path).sealed()
+    assert (seq, [row.prediction_id for row in rows_of(SegmentFolder(tmp_path).read(path).rows)]) == (0, ["01a"])
     writer.close()
+    assert ids_in(tmp_path) == ["01a", "01b"]
+
+
+def test_a_failed_sync_is_known_to_whoever_wrote_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SegmentWriter(tmp_path / "a", retry_after=0.0)
+    writer.append(SCHEMA, record("01a"))
+    writer.flush()
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fdatasync", _fail)
+        writer.sync()
+    assert writer.mark != writer.sync_failures
+    writer.append(SCHEMA, record("01b"))
+    writer.flush()
+    writer.sync()
+    assert writer.mark == writer.sync_failures
+    writer.close()
+
+
+def test_a_sync_brings_the_segments_name_to_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SegmentWriter(tmp_path / "a")
+    writer.append(SCHEMA, record("01a"))
+    writer.flush()
+    synced: list[str] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", noted)
+    writer.sync()
+    writer.sync()
+    assert synced == [str(tmp_path / "a"), str(tmp_path)]
+    writer.close()
+
+
+def test_a_log_as_large_as_it_may_be_drops_and_counts_until_there_is_room(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path / "a")
+    store = SegmentFolder(tmp_path)
+    writer.room = 1000
+    for number in range(20):
+        writer.append(SCHEMA, record(f"{number:08d}"))
+        writer.flush()
+    assert 0 < writer.dropped < 20
+    assert writer.written + writer.dropped == 20
+    assert writer.trouble
+    # What it did write, the schema and the magic line, is what it is measured by.
+    assert 0 < store.size() < 1000 + 200
+    writer.room = 1000
+    writer.append(SCHEMA, record("after"))
+    assert writer.flush()
+    assert not writer.trouble
+    writer.close()
+    assert ids_in(tmp_path)[-1] == "after"
+    for _, _, path in store.sealed():
+        store.remove(path)
+    assert store.size() == 0
 
 
 def test_a_segment_is_sealed_by_age(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ class HeartbeatIn(BaseModel):
     #: -1 before there is one.
     generation: int = Field(ge=-1)
     pid: int = Field(ge=0)
+    #: Endpoint that this generation did not reach -> the generation that answers it, -1 for none.
+    held: dict[str, int] = Field(default={}, max_length=10_000)
     #: Package -> why it cannot be loaded.
     problems: dict[str, str] = Field(default={}, max_length=1000)
     log: LogIn = LogIn(written=0, dropped=0)
@@ -103,6 +105,7 @@ def heartbeat(body: HeartbeatIn, access: AccessTo) -> None:
             boot=body.boot,
             generation=body.generation,
             pid=body.pid,
+            held=body.held,
             problems=body.problems,
             logged=body.log.written,
             dropped=body.log.dropped,

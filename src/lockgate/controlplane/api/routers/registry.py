@@ -24,8 +24,8 @@ class SubmissionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    #: run_id and artifact, or registered_model and version, or uri.
-    source: dict[str, str] = Field(max_length=4)
+    #: run_id and artifact, or registered_model and version, or uri; nothing for a model that is answered elsewhere.
+    source: dict[str, str] = Field(default={}, max_length=4)
     #: The text of the lockgate.yaml.
     config: str = Field(max_length=200_000)
     #: Role -> digest of an uploaded table.

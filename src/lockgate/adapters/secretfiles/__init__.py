@@ -1,0 +1,1 @@
+"""Secrets that lie in files which only the platform can read."""

@@ -1,0 +1,1 @@
+"""Packages that are answered by a server elsewhere: asked carefully, and let alone while it fails."""
