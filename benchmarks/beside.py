@@ -95,12 +95,12 @@ def lockgate(
     *,
     body: Callable[[Rows], Ask] = json_ask,
     workers: int = 1,
-    settings: dict[str, str] | None = None,
+    program: str = "lockgate.dataplane.main",
 ) -> Generator[Contestant]:
     """Gateways that serve the package, checked to give the right answer; asked by JSON with one matrix by default."""
     say(f"starting {name}")
     routes = [route(NAME, live(package))]
-    with gateways(routes, home, workers=workers, settings=settings) as running:
+    with gateways(routes, home, workers=workers, program=program) as running:
         yield contestant(name, running, files, body)
 
 
@@ -198,8 +198,9 @@ def monitoring(files: Path, home: Path, package: str, load: Load) -> list[dict[s
     """What profiles, log and metrics cost: the same gateway with them and without."""
     with ExitStack() as stack:
         watched = stack.enter_context(lockgate("Lockgate", package, home, files))
-        off = {"LOCKGATE_GATEWAY_MONITOR": "off"}
-        bare = stack.enter_context(lockgate("Lockgate, not monitored", package, home, files, settings=off))
+        bare = stack.enter_context(
+            lockgate("Lockgate, not monitored", package, home, files, program="benchmarks.unwatched")
+        )
         return compare("Cost of monitoring, JSON", [watched, bare], load, base="Lockgate, not monitored")
 
 

@@ -136,7 +136,8 @@ class Gateways:
 
     home: Path
     control: Control
-    settings: dict[str, str] = field(default_factory=dict[str, str])
+    #: What a worker runs.
+    program: str = "lockgate.dataplane.main"
     workers: int = 1
     port: int = 0
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
@@ -178,8 +179,8 @@ class Gateways:
         for number in range(self.workers):
             with (self.home / f"gateway-{number}.log").open("wb") as log:
                 process = subprocess.Popen(
-                    (sys.executable, "-m", "lockgate.dataplane.main"),
-                    env=env | {"LOCKGATE_WORKER": str(number)} | self.settings,
+                    (sys.executable, "-m", self.program),
+                    env=env | {"LOCKGATE_WORKER": str(number)},
                     stderr=log,
                     start_new_session=True,
                 )
@@ -238,7 +239,7 @@ class Gateways:
 
 @contextmanager
 def gateways(
-    package: Sequence[EndpointRoute], home: Path, *, workers: int = 1, settings: dict[str, str] | None = None
+    package: Sequence[EndpointRoute], home: Path, *, workers: int = 1, program: str = "lockgate.dataplane.main"
 ) -> Generator[Gateways]:
     """Gateways that answer by these routes; ``home`` holds the blobs, and is shared by those that are started on it.
 
@@ -249,7 +250,7 @@ def gateways(
     control = Control()
     server = _serve(control)
     control.publish(*package)
-    running = Gateways(own, control, settings or {}, workers)
+    running = Gateways(own, control, program, workers)
     over = threading.Event()
     tidy = threading.Thread(target=_tidy, args=(own / "log", over), daemon=True)
     try:
