@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -302,6 +302,18 @@ def control_plane() -> Generator[ControlPlane]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def children(pid: int, word: bytes) -> set[int]:
+    """The processes that a process has started and whose command has this word in it."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            # One that ends while we look is none any more.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if word in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.add(int(child))
+    return found
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.domain.registry.manifest import Column, Kind, Output, Signature
 from tests.pymodels import POISON, estimator, keep, manifest_of, moody
-from tests.serving import ControlPlane, GatewayProcess, control_plane, gateway, route, table, target, until
+from tests.serving import ControlPlane, GatewayProcess, children, control_plane, gateway, route, table, target, until
 
 pytestmark = pytest.mark.process
 
@@ -46,9 +46,7 @@ class Stage:
 
     def runners(self) -> set[int]:
         """The processes that the gateway started."""
-        folder = Path(f"/proc/{self.process.process.pid}/task")
-        children = {int(pid) for task in folder.iterdir() for pid in (task / "children").read_text().split()}
-        return {pid for pid in children if b"start.py" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        return children(self.process.process.pid, b"start.py")
 
 
 @pytest.fixture(scope="module")

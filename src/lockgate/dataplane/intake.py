@@ -41,6 +41,8 @@ class Intake:
         #: Whether one tensor of numbers can stand for all columns.
         self.all_numbers = all(column.kind is not Kind.TEXT for column in signature.inputs)
         self._only_numbers = all(column.kind is Kind.NUMBER for column in signature.inputs)
+        #: Whether each value of the one matrix is a number as it stands: neither truths nor texts.
+        self.plain = matrix and all(column.kind in (Kind.NUMBER, Kind.INTEGER) for column in signature.inputs)
         self.names = names
         self.dtypes = dtypes
         #: Whether a row may stay a plain list of numbers until `from_rows` makes one array of many.

@@ -96,6 +96,11 @@ class Lane(ABC):
         self.served = tuple(Served.of(output, manifest.task) for output in manifest.signature.outputs)
         slots = class_slots(manifest.classes)
         self._positive = slots.get(manifest.positive) if manifest.positive is not None else None
+        sizes = zip(intake.columns, intake.widths, strict=True)
+        elements = [(column.name, at) for column, width in sizes for at in range(width)]
+        features = [(feature.column, feature.element) for feature in baseline.features]
+        #: Whether profiles count the model's one matrix as it is.
+        self._whole = intake.plain and features == elements
         #: Where requests wait for it, once there was one: the plane's.
         self.queue: Any = None
         #: Whether rows of several requests may share a call.
@@ -115,6 +120,10 @@ class Lane(ABC):
         if not self.manifest.classes:
             return answer.scores[:, 0]
         return leading_score(answer.scores, self._positive)
+
+    def counted(self, inputs: Inputs) -> dict[str, NDArray[Any]] | NDArray[Any]:
+        """The values as profiles count them: by column, or all at once where they are nothing but numbers."""
+        return inputs[0] if self._whole else self.intake.watched(inputs)
 
     @abstractmethod
     def check(self) -> None:

@@ -83,7 +83,7 @@ class Plane:
 
     def waits(self, lane: Lane) -> bool:
         """Whether requests to a lane wait for each other in its queue: it is elsewhere, or slow for a single row."""
-        return not lane.local or lane.call_cost > LONGEST_INLINE
+        return not lane.local or lane.call_cost + lane.row_cost > LONGEST_INLINE
 
     def queue(self, lane: Lane) -> Queue:
         """Where requests to a lane that `waits` do so."""

@@ -26,6 +26,8 @@ MOST_WAITING = 512
 MOST_SHADOWS = 64
 #: Requests looked at for company that may not join, such as those to another endpoint of the same package.
 _LOOKED_AT = 64
+#: Seconds that the rows which join a call may add to it: past that, those in it wait for each other and gain nothing.
+_LONGEST_SHARED = 0.05
 #: How often those are looked for whose deadlines pass.
 _SWEEP_SECONDS = 0.02
 
@@ -81,11 +83,23 @@ class Queue:
         """Seconds that those who wait add to the answer of one that comes now: before its call, and to the call."""
         if not self.waiting:
             return 0.0
-        most = self._lane.serving.batching.rows
         if not self._lane.joins:
             return self.waiting * self._cost.call(self._rows / self.waiting) / self.slots
+        most, each = self._most_rows(), self._each()
         calls, rest = divmod(self._rows, most)
-        return calls * self._cost.call(most) / self.slots + rest * self._cost.each
+        return calls * max(self._cost.call(most), most * each) / self.slots + rest * each
+
+    def _each(self) -> float:
+        """Seconds for each row more: as learnt of late, and never less than when the package was loaded."""
+        return max(self._cost.each, self._lane.row_cost)
+
+    def _most_rows(self) -> int:
+        """Most rows of a shared call."""
+        batching = self._lane.serving.batching
+        each = self._each()
+        if batching.asked or each <= 0:
+            return batching.rows
+        return max(1, min(batching.rows, int(_LONGEST_SHARED / each)))
 
     def put(self, ask: Ask) -> None:
         """Take a request; it lands soon, with a refusal when there is no room or no time."""
@@ -165,7 +179,7 @@ class Queue:
     def _taken(self, queue: deque[Ask], batch: list[Ask]) -> list[Ask]:
         """Move what may join from a queue to the batch; what nobody waits for any more lands."""
         now = self._clock()
-        most = self._lane.serving.batching.rows
+        most = self._most_rows()
         rows = sum(ask.rows for ask in batch)
         passed: list[Ask] = []
         while queue and len(passed) < _LOOKED_AT:

@@ -199,6 +199,8 @@ class Server:
         self._log.writer.close()
         if self._log.sink is not None:
             await asyncio.to_thread(self._log.sink.close, _LAST_PUSH_SECONDS)
+        # The last push leaves nothing to a later one.
+        self._counting.close()
         try:
             async with asyncio.timeout(_LAST_PUSH_SECONDS):
                 await self._pusher.push()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.base.errors import CorruptArtifact, NotFound, NotServable
 from lockgate.dataplane import oip
 from lockgate.dataplane.batching import Ask, batches, predict
-from lockgate.dataplane.counting import BLOCK, Counting
+from lockgate.dataplane.counting import BLOCK, LARGE, Counting
 from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.loading import load
 from lockgate.dataplane.refusal import Refused
 from lockgate.dataplane.routing import LiveEndpoint, LiveTable, LiveTarget, bucket
 from lockgate.domain.monitoring.layout import Failure
-from lockgate.domain.monitoring.profile import Profile
+from lockgate.domain.monitoring.profile import Profile, merge_all
 from lockgate.domain.registry.manifest import Column, Kind
 from lockgate.domain.routing.table import Role
+from lockgate.ports import ProfileRow
 from tests.serving import keep_classifier, keep_regression, reciprocal, route, table, target
 
 ONE_NUMBER = (Column(name="x", kind=Kind.NUMBER, datatype="FP64", low=1.0, high=2.0),)
@@ -176,6 +178,48 @@ def test_a_package_that_no_route_needs_is_let_go_and_what_it_still_answers_count
     counting.settle(old)
     [row] = counting.take()
     assert Profile.decode(row.data, inverse.baseline).errors[Failure.SHED] == 2
+
+
+@pytest.mark.parametrize("end", ["drain", "close", "forget", "wait"])
+def test_a_large_block_is_counted_aside_in_its_own_minute_and_nothing_is_lost(forest: Lane, end: str) -> None:
+    now = [600.0]
+    counting = Counting(lambda: now[0])
+    rows = np.random.default_rng(2).random((LARGE // 4, 4)).astype(np.float32)
+    answer = forest.predict((rows,))
+    whole = Profile.empty(forest.baseline)
+    assert answer.labels is not None
+    for _ in range(20):
+        whole.fold(forest.intake.watched((rows,)), answer.scores[:, 0], np.array(answer.labels))
+        whole.count(requests=1, rows=len(rows))
+
+    async def serve() -> list[ProfileRow]:
+        tally = counting.tally("thyroid.prod", "thyroid:1", "live", forest)
+        for _ in range(20):
+            tally.answered((rows,), answer)
+            counting.settle(tally)
+        now[0] = 660.0
+        taken = counting.take()
+        counting.fold()
+        if end == "forget":
+            counting.forget([])
+        if end == "wait":
+            # The loop is told of each block: it need not ask.
+            async with asyncio.timeout(10):
+                while folded(taken) < whole.folded:
+                    await asyncio.sleep(0.001)
+                    taken += counting.take()
+            return taken
+        (counting.close if end == "close" else counting.drain)()
+        return taken + counting.take()
+
+    def folded(taken: list[ProfileRow]) -> int:
+        return sum(Profile.decode(row.data, forest.baseline).folded for row in taken)
+
+    taken = asyncio.run(serve())
+    assert {row.minute for row in taken} == {10}
+    assert merge_all([Profile.decode(row.data, forest.baseline) for row in taken], forest.baseline) == whole
+    assert counting.take() == []
+    counting.close()
 
 
 def endpoint(lane: Lane, *weights: tuple[int, Role, int]) -> LiveEndpoint:

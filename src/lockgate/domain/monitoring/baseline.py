@@ -78,7 +78,7 @@ class Baseline:
     @cached_property
     def layout(self) -> Layout:
         """Where a profile on this baseline keeps each count."""
-        return Layout(self.watched, self.label, self.classes)
+        return Layout(self.features, self.score, self.label, self.classes)
 
     def encode(self) -> bytes:
         """A stable binary form, some tens of kilobytes."""

@@ -197,7 +197,8 @@ def _spread(seen: Floats) -> float:
     if largest == 0.0:
         return 1.0
     spread = float(np.std(seen / largest))
-    return (spread if spread > 1e-12 else 1.0) * largest
+    # A share of the smallest number there is rounds to zero.
+    return (spread if spread > 1e-12 else 1.0) * largest or largest
 
 
 def _support(seen: Floats) -> tuple[float, float]:

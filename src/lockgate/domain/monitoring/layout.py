@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lockgate.domain.monitoring.components import Floats, Ints
+from lockgate.domain.monitoring.cuts import Cuts
 from lockgate.domain.monitoring.feature import Feature, FeatureKind, class_slots
 
 
@@ -40,6 +41,7 @@ FIRST_BIN = FIRST_LATENCY + LATENCY_BINS
 PARTS = 4096.0
 #: The farthest distance that is added up for one row.
 FARTHEST = float(2**31)
+_MOST_PER_SCALE = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,10 @@ class Place:
 class Layout:
     """Cells of all features of one baseline, and what folding needs, laid side by side."""
 
-    def __init__(self, features: Sequence[Feature], label: Feature | None, classes: Sequence[str]) -> None:
+    def __init__(
+        self, inputs: Sequence[Feature], score: Feature | None, label: Feature | None, classes: Sequence[str]
+    ) -> None:
+        features = [*inputs, *(found for found in (score, label) if found is not None)]
         watched = [feature for feature in features if feature.kind is not FeatureKind.UNWATCHED]
         numbers = [feature for feature in watched if feature.kind is FeatureKind.NUMBER]
         texts = [feature for feature in watched if feature.kind is FeatureKind.CATEGORY]
@@ -83,9 +88,14 @@ class Layout:
         for row, feature in enumerate(numbers):
             self.edges[row, : len(feature.edges)] = feature.edges
         self.means: Floats = np.concatenate([np.zeros(0), *(feature.means for feature in numbers)])
-        self.per_scale: Floats = np.array([[PARTS / feature.scale] for feature in numbers]).reshape(-1, 1)
+        # Finite, so that no distance is zero times infinity, however small a scale is.
+        per_scale = [min(PARTS / feature.scale, _MOST_PER_SCALE) for feature in numbers]
+        self.per_scale: Floats = np.array(per_scale).reshape(-1, 1)
         self.lows: Floats = np.array([[feature.low] for feature in numbers]).reshape(-1, 1)
         self.highs: Floats = np.array([[feature.high] for feature in numbers]).reshape(-1, 1)
+        self.cuts = Cuts(numbers)
+        #: Columns that are numbers, in a matrix of the baseline's inputs.
+        self.inputs = [index for index, feature in enumerate(inputs) if feature.kind is FeatureKind.NUMBER]
         self.places = self._places()
         #: Of each category feature: its place, and the slot of each value.
         self.slots: list[tuple[Place, dict[Any, int]]] = []
