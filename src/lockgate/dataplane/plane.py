@@ -235,6 +235,10 @@ class Plane:
                 exchange.refuse(refused)
             if ask.shadows:
                 self._shadow(ask)
+        # Answers leave at the end of this turn of the loop: what is counted may take its time in the next.
+        asyncio.get_running_loop().call_soon(self._settle, touched)
+
+    def _settle(self, touched: set[Tally]) -> None:
         for tally in touched:
             self._counting.settle(tally)
 

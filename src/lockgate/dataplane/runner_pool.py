@@ -176,6 +176,7 @@ class RunnerPool:
         """Until something is the matter with it; gives what."""
         limit = self._limits.memory_bytes
         looks = 0
+        stopped = False
         ended = asyncio.ensure_future(process.wait())
         while True:
             await asyncio.wait((ended,), timeout=_LOOK)
@@ -184,7 +185,9 @@ class RunnerPool:
                 return "ended"
             looks += 1
             held = process.memory()
-            if process.stopped():
+            # Seen twice, for a machine or a container that was frozen may thaw us a moment before it.
+            before, stopped = stopped, process.stopped()
+            if before and stopped:
                 process.kill("somebody stopped it")
             elif held > limit:
                 process.kill(f"it holds {held >> 20} MB, and may hold {limit >> 20} MB")

@@ -23,6 +23,10 @@ _LAST_WORDS = 1.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+#: Seconds that an alarm of ours may ring too late before it says nothing of the process.
+_STOOD_STILL = 1.0
+
+
 class RunnerGone(Exception):
     """The process ended before it answered"""
 
@@ -43,6 +47,7 @@ class RunnerProcess:
         self._since = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._hung = False
+        self._alarm: asyncio.TimerHandle | None = None
         self._reader: asyncio.Task[None] | None = None
         #: What the model says of itself: task, classes, names, takes_array.
         self.model: dict[str, Any] = {}
@@ -90,8 +95,8 @@ class RunnerProcess:
         loop = asyncio.get_running_loop()
         self._calls += 1
         future = self._wire.ask(frames.pack({**(said or {}), "id": self._calls, "op": op}, columns), loop)
-        alarm = loop.call_later(seconds, self._too_long)
-        future.add_done_callback(lambda _: alarm.cancel())
+        self._await_answer(loop, seconds)
+        future.add_done_callback(lambda _: self._alarm.cancel() if self._alarm is not None else None)
         # Nobody may be left to hear of a failure.
         future.add_done_callback(_heard)
         return future
@@ -165,7 +170,15 @@ class RunnerProcess:
             raise NotServable(f"the model cannot be opened in its environment: {said}")
         self.model = said
 
-    def _too_long(self) -> None:
+    def _await_answer(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._alarm = loop.call_later(seconds, self._too_long, loop.time() + seconds, seconds)
+
+    def _too_long(self, due: float, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - due > _STOOD_STILL:
+            # We stood still ourselves, so it may have too, and its answer may be here already.
+            self._await_answer(loop, seconds)
+            return
         self._hung = True
         self.kill("it did not answer in the time of a call")
         self._wire.fail(RunnerHung())

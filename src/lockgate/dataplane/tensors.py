@@ -134,6 +134,11 @@ def _plain(raw: bytes, kind: type, dtype: Any) -> _Array | None:
     return None if array.dtype.kind == "O" and kind is int else _Array(array.ravel())
 
 
+#: Used again, since the memory that a new one needs costs more than the parsing. It refuses while a document of it is
+#: still held, which nobody here does.
+_parser = simdjson.Parser()
+
+
 def _large(raw: bytes, shape: Sequence[int], count: int, code: str, dtype: Any) -> _Array | None:
     """A large array of numbers without a Python object for each; None where its form is not exactly as expected."""
     if len(raw) < _LARGE:
@@ -142,7 +147,7 @@ def _large(raw: bytes, shape: Sequence[int], count: int, code: str, dtype: Any) 
     if brackets != 1 and (len(shape) != 2 or brackets != 1 + shape[0]):
         return None
     try:
-        document: Any = simdjson.Parser().parse(raw)
+        document: Any = _parser.parse(raw)
         if brackets > 1:
             width = shape[1]
             if len(document) != shape[0] or any(

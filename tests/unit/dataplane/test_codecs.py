@@ -294,3 +294,30 @@ def test_a_column_that_is_a_tensor_is_taken_by_its_name(tmp_path: Path) -> None:
     assert read(lane, {"inputs": [tensor("x", [[1.0], [2.0]], shape=[2, 1])]})[0].tolist() == [[1.0], [2.0]]
     assert score(lane, {"inputs": {"x": [[1.0], [2.0]]}}) == [[1.0, 2.0]]
     assert "shape" in refusal(lane, {"inputs": [tensor("x", [1.0, 2.0])]}).message
+
+
+@given(
+    rows=st.integers(60, 90),
+    width=st.just(4),
+    torn=st.sampled_from(("a row too short", "a row too long", "a number between rows", "a row within a row", "whole")),
+    place=st.integers(0, 58),
+)
+def test_a_large_table_is_taken_only_when_every_row_is_as_long(
+    forest: Lane, rows: int, width: int, torn: str, place: int
+) -> None:
+    table: list[Any] = [[row + column / 8 + 1000.0 for column in range(width)] for row in range(rows)]
+    if torn == "a row too short":
+        table[place] = table[place][:-1]
+        table[place + 1] = [*table[place + 1], 1.0]
+    elif torn == "a row too long":
+        table[place] = [*table[place], 1.0]
+        table[place + 1] = table[place + 1][:-1]
+    elif torn == "a number between rows":
+        table[place : place + 2] = [table[place], 1.0, [*table[place + 1][:-1]]]
+    elif torn == "a row within a row":
+        table[place] = [*table[place][:-1], [table[place][-1]]]
+    document = {"inputs": [tensor("input", table, "FP64", [rows, width])]}
+    if torn == "whole":
+        assert np.array_equal(read(forest, document)[0], np.array(table, dtype=np.float32))
+    else:
+        refusal(forest, document)
