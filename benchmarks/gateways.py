@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import msgspec
 
-from benchmarks.running import HOST, two_free_ports
+from benchmarks.running import HOST, free_ports
 from benchmarks.surroundings import plain_environment, pss_mb, tree
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.base.digest import canonical_json
@@ -162,7 +162,7 @@ class Gateways:
 
     def start(self) -> None:
         """Start them and wait until each answers by the newest generation."""
-        self.port = self.port or two_free_ports()
+        self.port = self.port or free_ports()
         secret = self.home / "secrets" / "gateway-token"
         secret.parent.mkdir(parents=True, exist_ok=True)
         secret.write_text("between them and us nobody listens", encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.running import HOST, two_free_ports
+from benchmarks.running import HOST, free_ports
 from benchmarks.surroundings import tree
 from tools.packages import MissingParts, install_system_packages
 
@@ -74,7 +74,7 @@ class Nginx:
         Raises:
             RuntimeError: it does not; its ``error.log`` says why.
         """
-        self.port = two_free_ports()
+        self.port = free_ports()
         self.folder.mkdir(exist_ok=True)
         answer = self.answer.replace("\\", "\\\\").replace("'", "\\'").replace("$", "")
         config = self.folder / "nginx.conf"

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from benchmarks.load import Ask
-from benchmarks.running import HOST, two_free_ports
+from benchmarks.running import HOST, free_ports
 from benchmarks.surroundings import plain_environment, tree
 from tools.packages import UV, uv_environment
 
@@ -73,7 +73,7 @@ class Peer:
             RuntimeError: it did not start; says what it said.
         """
         python = install(self.packages)
-        self.port = two_free_ports()
+        self.port = free_ports()
         folder = files / self.name.replace(" ", "-")
         folder.mkdir(exist_ok=True)
         command = self.prepare(files, folder, self.port)
@@ -192,7 +192,7 @@ def _serve(folder: Path, port: int, implementation: str, file: Path) -> tuple[st
         "host": HOST,
         "http_port": port,
         "grpc_port": port + 1,
-        "metrics_port": two_free_ports(),
+        "metrics_port": free_ports(),
         "debug": False,
     }
     model = {"name": "biopsy", "implementation": implementation, "parameters": {"uri": str(file), "version": "1"}}

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Platform:
         Raises:
             RuntimeError: it ended, or was not ready in time.
         """
-        self.port = self.port or two_free_ports()
+        self.port = self.port or free_ports()
         self.home.mkdir(parents=True, exist_ok=True)
         out = self.home.with_suffix(".out")
         words = ["up", "--home", str(self.home), "--host", HOST, "--port", str(self.port)]
@@ -121,14 +122,16 @@ class Platform:
         return [str(child["name"]) for child in self.children() if child["state"] == "ready"]
 
 
-def two_free_ports() -> int:
-    """A free port whose next one is free too."""
+def free_ports() -> int:
+    """A free port whose next two are free too."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with ExitStack() as held:
+            first = held.enter_context(socket.socket())
             first.bind((HOST, 0))
             port = int(first.getsockname()[1])
             try:
-                second.bind((HOST, port + 1))
-            except OSError:
+                for more in (1, 2):
+                    held.enter_context(socket.socket()).bind((HOST, port + more))
+            except (OSError, OverflowError):
                 continue
             return port
