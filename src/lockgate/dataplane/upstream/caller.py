@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -45,8 +45,20 @@ class Reply:
 class Caller:
     """Asks one server for one package. Made in any thread, used by one loop."""
 
-    def __init__(self, who: str, url: str, token: str, secrets: Secrets, *, timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        who: str,
+        url: str,
+        token: str,
+        secrets: Secrets,
+        *,
+        timeout: float,
+        connections: int,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         """``who``: what messages call it; ``url``: where all paths begin; ``token``: ``secret://NAME``, or empty.
+
+        ``chance``: numbers from 0 to 1 that spread repeats over time.
 
         Raises:
             NotServable: the token cannot be read.
@@ -60,6 +72,7 @@ class Caller:
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._token = token
         self._secrets = secrets
+        self._chance = chance
         self._timeout = timeout
         self._connections = connections
         self._allowance = Allowance()
@@ -109,7 +122,7 @@ class Caller:
                     if isinstance(found, aiohttp.ClientResponse):
                         self._answered()
                         return found
-                    pause = pause_before_another(found, tries, random.random(), self.left(deadline))  # noqa: S311
+                    pause = pause_before_another(found, tries, self._chance(), self.left(deadline))
                     if pause is None or not self._allowance.spend():
                         raise self._gave_up(found)
                     self.repeats += 1
