@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code: what can be called, set and written, and what can go wrong.
+"""Writes docs/reference and the schema of lockgate.yaml from the code: what can be called, set and written.
 
 A test compares the pages with what this would write, so they are never behind. Run it by `make docs`.
 """
@@ -13,12 +13,14 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+#: The schema of lockgate.yaml as editors read it: one file.
+SCHEMA = ROOT / "src" / "lockgate" / "templates" / "lockgate.schema.json"
 WRITTEN_BY = "<!-- Written by `make docs` from the code; a change here is lost. -->"
 #: Stands for the home folder where a default depends on it.
 HOME = "/HOME"
@@ -35,7 +37,16 @@ def main() -> int:
     for name, text in wanted.items():
         (REFERENCE / name).write_text(text)
         print(f"docs/reference/{name}")
+    SCHEMA.write_text(published_schema())
+    print(SCHEMA.relative_to(ROOT))
     return 0
+
+
+def published_schema() -> str:
+    """What `SCHEMA` holds."""
+    from lockgate.adapters.lockgate_yaml.published import schema
+
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def pages() -> dict[str, str]:
@@ -199,7 +210,7 @@ def _shown(value: object) -> str:
 
 
 def lockgate_yaml_page() -> str:
-    schema: Json = json.loads(files("lockgate.templates").joinpath("lockgate.schema.json").read_text())
+    schema: Json = json.loads(published_schema())
     rows = [
         (f"`{path}`", _kind(node), _sentence(node.get("description", ""))) for path, node in _keys("", schema, schema)
     ]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tools.generate_reference import REFERENCE, pages
+from tools.generate_reference import REFERENCE, SCHEMA, pages, published_schema
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,10 @@ def test_the_reference_is_what_the_code_says_now(made: dict[str, str]) -> None:
     written = {page.name: page.read_text() for page in REFERENCE.iterdir()}
     behind = {name for name in made.keys() | written.keys() if made.get(name) != written.get(name)}
     assert behind == set(), "run: make docs"
+
+
+def test_the_schema_for_editors_is_what_the_reader_goes_by() -> None:
+    assert SCHEMA.read_text() == published_schema(), "run: make docs"
 
 
 @pytest.mark.parametrize(("name", "cell"), [("cli.md", 2), ("settings.md", 2), ("lockgate-yaml.md", 3)])

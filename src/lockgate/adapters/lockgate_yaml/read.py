@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from lockgate.adapters.lockgate_yaml.complaints import explain, guess, name_of
 from lockgate.adapters.lockgate_yaml.document import Document, Path, parse
+from lockgate.adapters.lockgate_yaml.published import gate_needs, schema
 from lockgate.adapters.lockgate_yaml.serving import serving_contradictions, serving_of
 from lockgate.adapters.lockgate_yaml.units import seconds, share
 from lockgate.base.errors import Invalid
@@ -60,11 +59,6 @@ def read(text: str) -> ModelConfig:
     return _config(document.value)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema that is published for editors."""
-    return json.loads(files("lockgate.templates").joinpath("lockgate.schema.json").read_text("utf-8"))
-
-
 @cache
 def _validator() -> Draft202012Validator:
     return Draft202012Validator(schema())
@@ -85,7 +79,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     quality = value.get("watch", {}).get("quality")
     if quality:
         found.extend(_metric_contradictions(("watch", "quality"), quality))
-    needs_label = [spec for gate in value.get("gates", []) for spec in gate if spec not in ("latency", "in")]
+    asked = [kind for gate in value.get("gates", []) for kind in gate if kind != "in"]
     data = value.get("data", {})
     for index, gate in enumerate(value.get("gates", [])):
         for kind, params in gate.items():
@@ -93,10 +87,11 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
                 found.append((("gates", index, kind), "needs at_least, at_most or gap"))
             if kind != "in":
                 found.extend(_metric_contradictions(("gates", index, kind), params))
+    needing = {role: kind for kind in reversed(asked) for role in gate_needs(kind)}
     found.extend(
-        (("data",) if "data" in value else (), f"{role} is missing, and gate {needs_label[0]} needs it")
-        for role in ("holdout", "label")
-        if needs_label and not data.get(role)
+        (("data",) if "data" in value else (), f"{role} is missing, and gate {kind} needs it")
+        for role, kind in sorted(needing.items())
+        if not data.get(role)
     )
     found.extend(
         (("data", role), "is not a file; only files beside lockgate.yaml can be read")

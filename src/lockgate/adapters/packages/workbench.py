@@ -8,7 +8,7 @@ from typing import Any
 
 from lockgate.adapters.packages.build import build
 from lockgate.adapters.packages.files import Limits
-from lockgate.adapters.packages.judge import evaluate
+from lockgate.adapters.packages.gates.judge import evaluate
 from lockgate.adapters.packages.remote import build_remote, check_host
 from lockgate.adapters.packages.runners import Runners
 from lockgate.base.digest import canonical_json

@@ -19,9 +19,6 @@ from lockgate.domain.rollout.records import Step, StepKind, Strategy
 #: The environments, in the order a version passes through them.
 CHAIN = ("dev", "test", "prod")
 
-#: Every kind of gate there is.
-GATE_KINDS = ("format", "parity", "signature", "quality", "regression", "slices", "latency")
-
 #: In a gate's parameters: the metric that suits the model's task.
 AUTO = "auto"
 
@@ -30,7 +27,7 @@ AUTO = "auto"
 class GateSpec:
     """One demand."""
 
-    #: One of `GATE_KINDS`.
+    #: What is looked at: quality, regression, format ...
     kind: str
     #: Its figures as JSON values, by the names they have in the file.
     params: dict[str, Any] = field(default_factory=dict)

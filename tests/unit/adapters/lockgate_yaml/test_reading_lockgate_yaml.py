@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lockgate.adapters.lockgate_yaml.read import read, schema
+from lockgate.adapters.lockgate_yaml.published import gate_kinds, schema
+from lockgate.adapters.lockgate_yaml.read import read
 from lockgate.base.errors import Invalid, TooLarge
 from lockgate.domain.gates.config import GateSpec
 from lockgate.domain.registry.records import Risk
@@ -129,7 +130,7 @@ environments:
         ("gates: [{quality: {metric: rmse, at_least: 1}}]", "rmse is better when lower: write at_most"),
         ("gates: [{quality: {metric: f1}}]", "holdout is missing, and gate quality needs it"),
         ("gates: [{latency: {p99_ms: 1}, quality: {metric: f1}}]", "names latency, quality at once"),
-        ("gates: [{in: [dev]}]", "gates[0]: needs quality or regression or slices or latency"),
+        ("gates: [{in: [dev]}]", "gates[0]: needs " + " or ".join(gate_kinds())),
         ("gates: [quality]", "gates[0]: should be a block of keys, and is 'quality'"),
         ("gates: [{latency: {p99_ms: .nan}}]", "should be a number, and is 'nan'"),
         ("gates: [{latency: {p99_ms: " + "9" * 400 + "}}]", "should be a number, and is '999"),

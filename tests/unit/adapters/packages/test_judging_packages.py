@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
-from lockgate.adapters.packages.judge import evaluate
+from lockgate.adapters.packages.gates.judge import evaluate
 from lockgate.adapters.packages.workbench import PackageWorkbench
 from lockgate.base.verdict import Verdict, worst
 from lockgate.demo import data as thyroid

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lockgate.adapters.packages import figures
 from lockgate.adapters.packages.evidence import Evidence
-from lockgate.adapters.packages.limits import CONFIDENCE, LEAST_ROWS, bound, limit_of
+from lockgate.adapters.packages.gates import figures
+from lockgate.adapters.packages.gates.limits import CONFIDENCE, LEAST_ROWS, bound, limit_of
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.outcomes import Metric

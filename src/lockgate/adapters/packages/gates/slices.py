@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from lockgate.adapters.packages import figures
 from lockgate.adapters.packages.evidence import Evidence
-from lockgate.adapters.packages.limits import CONFIDENCE, SLICE_ROWS, bound, limit_of, parts_of
+from lockgate.adapters.packages.gates import figures
+from lockgate.adapters.packages.gates.limits import CONFIDENCE, SLICE_ROWS, bound, limit_of, parts_of
 from lockgate.base.verdict import Verdict, worst
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes

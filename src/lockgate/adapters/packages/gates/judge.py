@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
-from lockgate.adapters.packages.latency_gate import judge_latency
-from lockgate.adapters.packages.quality_gate import judge_quality
-from lockgate.adapters.packages.regression_gate import judge_regression
+from lockgate.adapters.packages.gates.latency import judge_latency
+from lockgate.adapters.packages.gates.quality import judge_quality
+from lockgate.adapters.packages.gates.regression import judge_regression
+from lockgate.adapters.packages.gates.slices import judge_slices
+from lockgate.adapters.packages.gates.static import judge_format, judge_parity, judge_signature
 from lockgate.adapters.packages.runners import Runners
-from lockgate.adapters.packages.slices_gate import judge_slices
-from lockgate.adapters.packages.static_gates import judge_format, judge_parity, judge_signature
 from lockgate.base.errors import LockgateError
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.config import GateSpec, Policy

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
-from lockgate.adapters.packages.groups import groups_of
+from lockgate.adapters.packages.gates.groups import groups_of
 from lockgate.base.errors import Invalid
 from lockgate.domain.monitoring.outcomes import Metric
 

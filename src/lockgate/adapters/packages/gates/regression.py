@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from lockgate.adapters.packages import figures
 from lockgate.adapters.packages.answers import Floats
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
-from lockgate.adapters.packages.limits import CONFIDENCE, LEAST_ROWS, SLICE_ROWS, parts_of
+from lockgate.adapters.packages.gates import figures
+from lockgate.adapters.packages.gates.limits import CONFIDENCE, LEAST_ROWS, SLICE_ROWS, parts_of
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lockgate.adapters.packages.answers import Floats
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
-from lockgate.adapters.packages.figures import rounded
+from lockgate.adapters.packages.gates.figures import rounded
 from lockgate.adapters.packages.graphs import width
 from lockgate.base.errors import Invalid
 from lockgate.base.verdict import Verdict

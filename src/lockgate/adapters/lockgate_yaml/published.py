@@ -1,0 +1,39 @@
+"""The JSON Schema of ``lockgate.yaml``, put together from a frame and one file a kind of gate."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_FRAME = "lockgate.json"
+#: In a kind's file: the entries of ``data`` that it cannot do without.
+_NEEDS = "x-needs"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """What ``lockgate.schema.json`` holds, which is published for editors. Do not change it."""
+    whole = _read(_FRAME)
+    entry = whole["properties"]["gates"]["items"]
+    kinds = {kind: _read(f"gates/{kind}.json") for kind in gate_kinds()}
+    entry["properties"] = {**kinds, **entry["properties"]}
+    entry["oneOf"] = [{"required": [kind]} for kind in kinds]
+    return whole
+
+
+@cache
+def gate_kinds() -> tuple[str, ...]:
+    """Every kind of gate that a file can name, in order of their names."""
+    folder = files("lockgate.templates").joinpath("schema/gates")
+    return tuple(sorted(file.name.removesuffix(".json") for file in folder.iterdir()))
+
+
+def gate_needs(kind: str) -> tuple[str, ...]:
+    """The entries of ``data`` that a gate cannot do without."""
+    return tuple(schema()["properties"]["gates"]["items"]["properties"][kind].get(_NEEDS, ()))
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads(files("lockgate.templates").joinpath(f"schema/{name}").read_text("utf-8"))
