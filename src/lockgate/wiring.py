@@ -138,7 +138,9 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
         runners = PythonRunners(settings.home, known["blobs"], progress)
         secrets = SecretFolder(settings.secrets / "upstream")
         hosts = settings.upstream_hosts
-        return PackageWorkbench(known["blobs"], secrets=secrets, runners=runners, upstream_hosts=hosts)
+        return PackageWorkbench(
+            known["blobs"], secrets=secrets, runners=runners, upstream_hosts=hosts, progress=progress
+        )
 
     def package(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
         source = MLflowSource(settings.mlflow_socket)

@@ -54,7 +54,9 @@ class Follower:
 
         def look() -> tuple[Json, str, bool]:
             now = self._api.get(f"/promotions/{promotion}")
-            return now, str(now["sentence"] or now["state"]), now["state"] != "gating"
+            over = now["state"] != "gating"
+            work = "" if over or not now.get("job") else self._api.get(f"/jobs/{now['job']}")["progress"]
+            return now, str(work or now["sentence"] or now["state"]), over
 
         now = self._until(look, tell, patience, f"promotion {promotion}")
         if now["state"] == "refused":

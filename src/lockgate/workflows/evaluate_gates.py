@@ -11,6 +11,7 @@ from lockgate.base.errors import NotFound
 from lockgate.base.ids import Ids
 from lockgate.base.verdict import Verdict, worst
 from lockgate.domain.gates.config import Policy
+from lockgate.domain.gates.evidence import bound
 from lockgate.domain.gates.records import Endpoint, GateReport, GateResult, Promotion, PromotionState
 from lockgate.domain.registry.manifest import Manifest
 from lockgate.domain.registry.records import Version
@@ -62,7 +63,13 @@ def evaluate_gates(
                 policy_digest=policy.digest,
                 data=version.data,
                 champion=champion.package if champion else None,
-                results=tuple(results),
+                results=bound(
+                    results,
+                    package=promotion.package,
+                    champion=champion.package if champion else None,
+                    data=version.data,
+                    policy=policy.digest,
+                ),
                 verdict=worst(result.verdict for result in results),
                 created_at=why.at,
             )

@@ -52,9 +52,11 @@ def ask_promotion(
             hint=f"lockgate promotions show {under_way[0].id}",
         )
     policy = policy_of(tx, configs, version, environment)
+    id = ids.new("promo", why.at)
+    job = jobs.enqueue(tx, JOB, {"promotion": id, "reason": why.reason})
     promotion = tx.add(
         Promotion(
-            id=ids.new("promo", why.at),
+            id=id,
             model=version.model,
             version=version.id,
             environment=environment,
@@ -66,9 +68,9 @@ def ask_promotion(
             reason=why.reason,
             requested_by=why.actor,
             created_at=why.at,
+            job=job,
         )
     )
-    job = jobs.enqueue(tx, JOB, {"promotion": promotion.id, "reason": why.reason})
     tx.record("promotion.requested", promotion, after=promotion)
     return promotion, job
 

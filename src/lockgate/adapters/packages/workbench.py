@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ class PackageWorkbench:
         secrets: Secrets | None = None,
         runners: Runners | None = None,
         upstream_hosts: Collection[str] = (),
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         """``allow_pickle``: pickles run code when they are opened; say False where no limits hold this process.
         ``secrets``: the tokens for servers elsewhere; without them no model there can be packaged.
         ``runners`` run what has no graph. ``upstream_hosts``: that models may be answered by; none named means any.
+        ``progress`` is told which gate is at work.
         """
+        self._progress = progress
         self._secrets = secrets
         self._upstream_hosts = upstream_hosts
         self._blobs = blobs
@@ -87,4 +90,5 @@ class PackageWorkbench:
             seed=self._seed,
             runners=self._runners,
             secrets=self._secrets,
+            progress=self._progress,
         )

@@ -24,8 +24,12 @@ class GateResult:
     #: What to do next, when it did not pass.
     hint: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
+    #: What was demanded of it, as the policy put it.
+    params: dict[str, Any] = field(default_factory=dict)
     #: Seconds the gate took.
     seconds: float = 0.0
+    #: The evidence's content address, over all of the above and what it was found on; see `evidence.bound`.
+    digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +94,8 @@ class Promotion:
     reason: str
     requested_by: str
     created_at: datetime
+    #: The job that judges it; its progress tells which gate is at work.
+    job: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

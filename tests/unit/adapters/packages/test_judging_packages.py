@@ -90,10 +90,18 @@ def test_a_good_first_release_passes_every_default_gate_of_prod(good: Manifest, 
     assert results[-1].sentence == "nothing is live yet, so there is nothing to be worse than"
 
 
-def test_the_workbench_is_what_workflows_ask_for(good: Manifest, records: Records, blobs: DirectoryBlobs) -> None:
-    workbench: Workbench = PackageWorkbench(blobs)
-    results = workbench.evaluate(policy_for(CONFIG, "test"), good, None, records.files)
+def test_the_workbench_judges_and_tells_which_gate_is_at_work(
+    good: Manifest, records: Records, blobs: DirectoryBlobs
+) -> None:
+    told: list[str] = []
+    workbench: Workbench = PackageWorkbench(blobs, progress=told.append)
+    policy = policy_for(CONFIG, "test")
+    results = workbench.evaluate(policy, good, None, records.files)
     assert {result.verdict for result in results} == {PASS}
+    assert [result.params for result in results] == [gate.params for gate in policy.gates]
+    assert len(told) == len(policy.gates)
+    assert told[0] == f"gate 1 of {len(told)}, format"
+    assert told[1].startswith(f"gate 2 of {len(told)}, parity; format: pass, 0.")
 
 
 def test_a_floor_is_held_with_its_interval_and_plots(good: Manifest, poor: Manifest, bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,7 @@ def evaluate(
     seed: int = 0,
     runners: Runners | None = None,
     secrets: Secrets | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> list[GateResult]:
     """Judge a package. There is one result for each gate of the policy, in its order, whatever happens.
 
@@ -61,20 +62,32 @@ def evaluate(
         seed: of everything random; equal seeds give equal verdicts, but for latency.
         runners: run packages of the python lane.
         secrets: the tokens for servers elsewhere, which packages of the upstream lane are asked at.
+        progress: is told which gate is at work, and what the one before it said.
     """
+    results: list[GateResult] = []
     with closing(Evidence(policy, candidate, champion, data, blobs, runners, secrets)) as evidence:
-        return [_judged(evidence, spec, _chance(seed, index)) for index, spec in enumerate(policy.gates)]
+        for index, spec in enumerate(policy.gates):
+            if progress is not None:
+                progress(_under_way(spec, index + 1, len(policy.gates), results))
+            results.append(_judged(evidence, spec, _chance(seed, index)))
+    return results
+
+
+def _under_way(spec: GateSpec, number: int, count: int, before: Sequence[GateResult]) -> str:
+    """``gate 3 of 9, quality roc_auc; format: pass, 0.1 s``."""
+    now = f"gate {number} of {count}, {f'{spec.kind} {_name(spec)}'.strip()}"
+    return f"{now}; {before[-1].gate}: {before[-1].verdict.value}, {before[-1].seconds:.1f} s" if before else now
 
 
 def _judged(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:
     start = time.perf_counter()
     result = _result(evidence, spec, rng)
-    return replace(result, seconds=round(time.perf_counter() - start, 4))
+    return replace(result, params=dict(spec.params), seconds=round(time.perf_counter() - start, 4))
 
 
 def _result(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:
     judge = _JUDGES.get(spec.kind)
-    name = str(spec.params.get("metric", ""))
+    name = _name(spec)
     if judge is None:
         return GateResult(
             gate=spec.kind, name=name, verdict=Verdict.UNKNOWN, sentence=f"there is no gate of kind {spec.kind!r}"
@@ -93,6 +106,10 @@ def _result(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> Gat
             sentence=f"the gate broke: {type(error).__name__}: {str(error)[:300]}",
             hint="please report this with the model and the data",
         )
+
+
+def _name(spec: GateSpec) -> str:
+    return str(spec.params.get("metric", ""))
 
 
 def _chance(seed: int, index: int) -> np.random.Generator:

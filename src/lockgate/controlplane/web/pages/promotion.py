@@ -29,6 +29,10 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
     report = await rest.maybe(f"/reports/{part(promotion['report'])}") if promotion["report"] else None
     name = f"{promotion['model']} {words.version(promotion['version'])}"
     state = promotion["state"]
+    sentence = promotion["sentence"]
+    if state == "gating" and promotion["job"]:
+        job = await rest.maybe(f"/jobs/{part(promotion['job'])}")
+        sentence = job["progress"] or sentence if job else sentence
     beside: list[Node] = []
     if promotion["release"]:
         beside.append(link("See the rollout", to("release", promotion["release"]), className="act"))
@@ -38,7 +42,7 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
             trail=[("Fleet", "/"), (promotion["model"], to("model", promotion["model"])), ("promotion", place.path)],
             acts=_acts(promotion, me),
         ),
-        banner(state, _TITLES[state], promotion["sentence"], *beside),
+        banner(state, _TITLES[state], sentence, *beside),
         people(promotion),
         evidence(report),
     ]
