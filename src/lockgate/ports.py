@@ -28,6 +28,8 @@ class Why:
     at: datetime
     #: Ids that tie the entry to others.
     links: tuple[tuple[str, str], ...] = ()
+    #: The person behind the actor, when that is a machine.
+    behind: str = ""
 
 
 class Transaction(Protocol):

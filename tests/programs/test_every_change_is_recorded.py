@@ -127,6 +127,12 @@ def _arrivals(control: Control) -> list[Change]:
     promotion = {"model": "readmission-risk", "version": 3, "environment": "dev", **WHY}
     return [
         _made("/people", "principal.added", {"name": "max", "roles": ["viewer"]}),
+        Change(
+            route=("PATCH", "/people/{name}"),
+            at={"name": "max"},
+            body={"groups": ["safety-board"], **WHY},
+            action="principal.changed",
+        ),
         _made("/tokens", "token.issued", token),
         Change(route=("DELETE", "/tokens/{token}"), at={"token": ""}, action="token.revoked"),
         _made("/submissions", "version.submitted", {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": data}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from lockgate.base.errors import Forbidden, Invalid, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
+from lockgate.domain.access.records import RoleName
 from lockgate.domain.gates.config import ModelConfig, Policy
 from lockgate.domain.gates.records import Endpoint, GateResult, Promotion, PromotionState
 from lockgate.domain.registry.manifest import Manifest
 from lockgate.edge_ports import JobState
+from lockgate.workflows.add_person import add_person
 from lockgate.workflows.approve_promotion import reject_promotion
+from lockgate.workflows.change_person import change_person
 from lockgate.workflows.check_alias import check_alias
 from lockgate.workflows.evaluate_gates import evaluate_gates
 from lockgate.workflows.request_promotion import request_promotion
@@ -55,6 +59,52 @@ def test_nobody_approves_what_they_asked_for_nor_does_a_machine(world: World) ->
     with pytest.raises(Forbidden, match="machine"):
         world.approve(promotion, by="ci", person=False)
     assert world.endpoint_or_none() is None
+
+
+def test_the_person_behind_a_machine_does_not_approve_what_the_machine_asked_for(world: World) -> None:
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    why = replace(world.why("ci"), behind="grace")
+    asked, _ = request_promotion(world.store, world.jobs, world.ids, world.configs, version.id, "prod", why)
+    promotion = world.judge(asked, version)
+    assert "by somebody other than ci and grace" in promotion.sentence
+    with pytest.raises(Forbidden, match="somebody else"):
+        world.approve(promotion, by="grace")
+    add_person(world.store, "linus", [RoleName.APPROVER], world.why("lockgate"))
+    assert world.approve(promotion, by="linus").state is PromotionState.RELEASED
+
+
+def test_production_can_ask_for_people_of_several_groups_each_counting_once(world: World) -> None:
+    world.config = world.config.replace(
+        "approvals: 1", "approvals: [{people: 1}, {people: 1, of: safety-board}]\n    approvals_valid: 2d"
+    )
+    add_person(world.store, "linus", [RoleName.APPROVER], world.why("lockgate"), groups=["safety-board"])
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    promotion = world.promote(version, "prod")
+    assert promotion.approvals_needed == 2
+    # The board's member signs first; the place of the board stays theirs when anybody else signs later.
+    signed = world.approve(promotion, by="linus")
+    assert "needs 1 more approval, by somebody other" in signed.sentence
+    world.clock.advance(minutes=49 * 60)
+    late = world.approve(signed, by="grace")
+    assert late.state is PromotionState.AWAITING_APPROVAL
+    assert "needs 1 more approval (1 person of safety-board)" in late.sentence
+
+
+def test_the_signature_of_somebody_who_left_the_board_no_longer_counts(world: World) -> None:
+    world.config = world.config.replace("approvals: 1", "approvals: [{people: 1}, {people: 1, of: safety-board}]")
+    add_person(world.store, "linus", [RoleName.APPROVER], world.why("lockgate"), groups=["safety-board"])
+    version = world.version(1)
+    world.promote(version, "dev")
+    world.promote(version, "test")
+    signed = world.approve(world.promote(version, "prod"), by="linus")
+    with pytest.raises(Invalid, match="cannot be changed"):
+        change_person(world.store, "linus", world.why("root"), groups=["Safety Board"])
+    change_person(world.store, "linus", world.why("root"), groups=[])
+    assert "of safety-board" in world.approve(signed, by="grace").sentence
 
 
 def test_an_approval_of_another_report_is_refused_and_nothing_is_kept_of_it(world: World) -> None:

@@ -244,9 +244,16 @@ class Client:
         """Everybody the platform knows."""
         return self._api.pages("/people")
 
-    def add_person(self, name: str, roles: Sequence[str], *, person: bool = True, reason: str = "") -> Json:
+    def add_person(
+        self, name: str, roles: Sequence[str], *, person: bool = True, groups: Sequence[str] = (), reason: str = ""
+    ) -> Json:
         """Let a person, or a machine, in."""
-        return self._api.post("/people", {"name": name, "roles": list(roles), "person": person, "reason": reason})
+        body: Json = {"name": name, "roles": list(roles), "person": person, "groups": list(groups)}
+        return self._api.post("/people", {**body, "reason": reason})
+
+    def change_person(self, name: str, *, reason: str, **changes: Any) -> Json:
+        """Change ``roles`` or ``groups`` of somebody, or shut them out with ``disabled``."""
+        return self._api.patch(f"/people/{_part(name)}", {**changes, "reason": reason})
 
     def tokens(self, principal: str | None = None) -> Iterator[Json]:
         """Tokens that were issued, newest first; never their text."""
@@ -260,9 +267,10 @@ class Client:
         expires_at: str,
         roles: Sequence[str] = (),
         environments: Sequence[str] = (),
+        behind: str = "",
     ) -> Json:
         """Issue a token; its text, ``token``, is in this answer and nowhere else."""
-        body: Json = {"principal": principal, "purpose": purpose, "expires_at": expires_at}
+        body: Json = {"principal": principal, "purpose": purpose, "expires_at": expires_at, "behind": behind}
         return self._api.post_once("/tokens", {**body, "roles": list(roles), "environments": list(environments)})
 
     def revoke_token(self, id: str, *, reason: str) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from lockgate.base.errors import NotAllowedNow
 from lockgate.base.ids import Ids
@@ -39,7 +40,7 @@ def approve_promotion(
             policy_digest=before.policy_digest,
         )
         may_sign(before, approval, person=person).demand()
-        _demand_fresh(tx, configs, before)
+        _demand_fresh(tx, configs, before, why.at)
         signed = tx.save(replace(before, approvals=(*before.approvals, approval)))
         tx.record("promotion.approved", signed, before=before, after=signed)
         return decide_promotion(tx, ids, configs, signed, why)
@@ -63,8 +64,8 @@ def reject_promotion(store: Store, promotion_id: str, why: Why) -> Promotion:
         return after
 
 
-def _demand_fresh(tx: Transaction, configs: ConfigReader, promotion: Promotion) -> None:
+def _demand_fresh(tx: Transaction, configs: ConfigReader, promotion: Promotion, now: datetime) -> None:
     # A signature on what can no longer be released would be lost; better to say so now and keep nothing.
-    decision = judge(tx, configs, promotion, tx.get(Version, promotion.version))
+    decision = judge(tx, configs, promotion, tx.get(Version, promotion.version), now)
     if not decision.allowed and decision.code != APPROVAL_NEEDED:
         decision.demand()

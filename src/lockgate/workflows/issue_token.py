@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from lockgate.base.errors import Invalid, NotAllowedNow
 from lockgate.base.ids import Ids
 from lockgate.domain.access.records import Principal, RoleName, Token
+from lockgate.domain.access.rules import RESERVED
 from lockgate.domain.access.tokens import hash_of, hint_of, make
-from lockgate.ports import Store, Why
+from lockgate.ports import Store, Transaction, Why
 
 #: No token lives longer; what is never renewed is never looked at again.
 LONGEST = timedelta(days=366)
@@ -29,6 +30,8 @@ class TokenWish:
     roles: tuple[RoleName, ...] = ()
     #: Empty means all environments.
     environments: tuple[str, ...] = ()
+    #: The person who answers for a machine's token; empty means whoever issues it.
+    behind: str = ""
 
 
 def issue_token(store: Store, ids: Ids, chance: bytes, wish: TokenWish, why: Why) -> tuple[Token, str]:
@@ -47,7 +50,8 @@ def issue_token(store: Store, ids: Ids, chance: bytes, wish: TokenWish, why: Why
         principal = tx.get(Principal, wish.principal)
         if principal.disabled:
             raise NotAllowedNow(f"{principal.name} is disabled")
-        problems = list(_problems(wish, principal, why.at))
+        behind = _behind(wish, principal, why)
+        problems = [*_problems(wish, principal, why.at), *_problems_behind(tx, wish, principal, behind)]
         if problems:
             raise Invalid("this token cannot be issued", problems=problems, hint="; ".join(problems))
         token = tx.add(
@@ -59,12 +63,27 @@ def issue_token(store: Store, ids: Ids, chance: bytes, wish: TokenWish, why: Why
                 roles=tuple(sorted(set(wish.roles or principal.roles))),
                 environments=tuple(sorted(set(wish.environments))),
                 purpose=wish.purpose.strip(),
+                behind=behind,
                 created_at=why.at,
                 expires_at=wish.expires_at,
             )
         )
         tx.record("token.issued", token, after=token)
     return token, text
+
+
+def _behind(wish: TokenWish, principal: Principal, why: Why) -> str:
+    if principal.person or RoleName.GATEWAY in principal.roles:
+        return ""
+    # The platform's own first tokens have nobody behind them.
+    return wish.behind or why.behind or ("" if why.actor in RESERVED else why.actor)
+
+
+def _problems_behind(tx: Transaction, wish: TokenWish, principal: Principal, behind: str) -> Iterable[str]:
+    if wish.behind and not behind:
+        yield f"behind: {principal.name} answers for themselves"
+    elif behind and not tx.find(Principal, name=behind, person=True, disabled=False, limit=1):
+        yield f"behind: {behind[:80]!r} is no person here, and somebody has to answer for what a machine asks"
 
 
 def _problems(wish: TokenWish, principal: Principal, now: datetime) -> Iterable[str]:

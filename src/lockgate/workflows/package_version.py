@@ -65,7 +65,8 @@ def package_version(
     def keep(tx: Transaction, why: Why) -> Version:
         kept = _keep(tx, "version.packaged", version, ready)
         if job.payload.get("to"):
-            ask_promotion(tx, jobs, ids, configs, kept, job.payload["to"], replace(why, actor=version.created_by))
+            asker = replace(why, actor=version.created_by, behind=job.payload.get("behind", ""))
+            ask_promotion(tx, jobs, ids, configs, kept, job.payload["to"], asker)
         return kept
 
     return _close(job, store, jobs, version, clock, keep)

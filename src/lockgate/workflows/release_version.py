@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from lockgate.base.errors import NotAllowedNow, NotFound
 from lockgate.base.ids import Ids
@@ -21,7 +22,7 @@ from lockgate.workflows.request_promotion import policy_of, released_in
 def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion: Promotion, why: Why) -> Promotion:
     """Release a judged promotion, let it wait for approvals, or refuse it, each with the reason."""
     version = tx.get(Version, promotion.version)
-    decision = judge(tx, configs, promotion, version)
+    decision = judge(tx, configs, promotion, version, why.at)
     if decision.allowed:
         return _release(tx, ids, configs.read(version.config), promotion, version, why)
     state = PromotionState.AWAITING_APPROVAL if decision.code == APPROVAL_NEEDED else PromotionState.REFUSED
@@ -31,7 +32,7 @@ def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion
     return after
 
 
-def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version: Version) -> Decision:
+def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version: Version, now: datetime) -> Decision:
     """Whether the promotion may become a release now, by the state of things in this transaction."""
     endpoint = _known_endpoint(tx, promotion)
     if endpoint is not None and endpoint.rollout is not None:
@@ -49,7 +50,11 @@ def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version:
         data=version.data,
         champion=champion,
         released=released_in(tx, version),
-        people={person.id for person in tx.find(Principal, person=True, disabled=False, limit=100_000)},
+        people={
+            person.id: {*person.roles, *person.groups}
+            for person in tx.find(Principal, person=True, disabled=False, limit=100_000)
+        },
+        now=now,
     )
 
 

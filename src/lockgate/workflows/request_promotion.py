@@ -67,6 +67,7 @@ def ask_promotion(
             sentence="the gates are at work",
             reason=why.reason,
             requested_by=why.actor,
+            behind=why.behind,
             created_at=why.at,
             job=job,
         )

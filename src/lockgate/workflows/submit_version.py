@@ -69,7 +69,7 @@ def submit_version(
                 created_by=why.actor,
             )
         )
-        job = jobs.enqueue(tx, JOB, {"version": version.id, "to": asked.to, "reason": why.reason})
+        job = jobs.enqueue(tx, JOB, {"version": version.id, "to": asked.to, "reason": why.reason, "behind": why.behind})
         tx.record("version.submitted", version, after=version)
         return version, job
 

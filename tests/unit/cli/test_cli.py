@@ -169,7 +169,14 @@ READING = [
         ("people", "list"),
         "/people",
         page(
-            {"name": "ada", "person": True, "roles": ["admin"], "disabled": False, "created_at": "2026-05-01T12:00:00Z"}
+            {
+                "name": "ada",
+                "person": True,
+                "roles": ["admin"],
+                "groups": ["safety-board"],
+                "disabled": False,
+                "created_at": "2026-05-01T12:00:00Z",
+            }
         ),
     ),
     (

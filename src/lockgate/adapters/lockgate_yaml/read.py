@@ -13,6 +13,7 @@ from lockgate.adapters.lockgate_yaml.published import gate_needs, schema
 from lockgate.adapters.lockgate_yaml.serving import serving_contradictions, serving_of
 from lockgate.adapters.lockgate_yaml.units import seconds, share
 from lockgate.base.errors import Invalid
+from lockgate.domain.gates.approvals import SignatureDemand
 from lockgate.domain.gates.config import (
     AUTO,
     DataConfig,
@@ -74,7 +75,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     found = [(path, "is more than 100%") for path in _percents_over(value, ())]
     for name, entry in value.get("environments", {}).items():
         found.extend(_rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
-        if entry.get("approvals", 99) < default_environment(name).approvals:
+        if "approvals" in entry and _people(entry["approvals"]) < default_environment(name).approvals:
             found.append((("environments", name, "approvals"), f"{name} takes at least one approval"))
     quality = value.get("watch", {}).get("quality")
     if quality:
@@ -180,8 +181,22 @@ def _environment(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
     steps = tuple(_step(step) for step in entry["rollout"]) if "rollout" in entry else usual.strategy.steps
     return EnvironmentConfig(
         name=name,
-        approvals=entry.get("approvals", usual.approvals),
+        signatures=_signatures(entry["approvals"]) if "approvals" in entry else usual.signatures,
+        signatures_valid=seconds(entry["approvals_valid"]) if "approvals_valid" in entry else usual.signatures_valid,
         strategy=Strategy(steps=steps, guard=_guard(entry.get("guard", {}))),
+    )
+
+
+def _people(asked: int | list[dict[str, Any]]) -> int:
+    return asked if isinstance(asked, int) else sum(each.get("people", 1) for each in asked)
+
+
+def _signatures(asked: int | list[dict[str, Any]]) -> tuple[SignatureDemand, ...]:
+    if isinstance(asked, int):
+        return (SignatureDemand(people=asked),) if asked else ()
+    return tuple(
+        SignatureDemand(people=each.get("people", 1), of=each.get("of", ""), among=tuple(each.get("among", ())))
+        for each in asked
     )
 
 

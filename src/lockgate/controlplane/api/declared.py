@@ -142,11 +142,13 @@ class Access:
 
     def why(self, reason: str) -> Why:
         """The who and why of a transaction that does what was asked."""
+        links = (("token", self.caller.token), ("behind", self.caller.behind))
         return Why(
             actor=self.caller.principal,
             reason=reason,
             at=self.parts.clock.now(),
-            links=(("token", self.caller.token),) if self.caller.token else (),
+            links=tuple(link for link in links if link[1]),
+            behind=self.caller.behind,
         )
 
 

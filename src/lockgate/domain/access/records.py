@@ -46,6 +46,8 @@ class Principal:
     roles: tuple[RoleName, ...]
     created_at: datetime
     disabled: bool = False
+    #: What else they belong to, such as a review board; approvals may be asked of a group.
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,8 @@ class Token:
     #: Environments it is good for; empty means all.
     environments: tuple[str, ...] = ()
     purpose: str
+    #: The person who answers for what a machine does with it; empty where its principal is that person.
+    behind: str = ""
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
@@ -79,3 +83,5 @@ class Caller:
     #: Empty means all environments.
     environments: frozenset[str] = frozenset()
     token: str = ""
+    #: The person behind a machine's token; empty for a person's own.
+    behind: str = ""

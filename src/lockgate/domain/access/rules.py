@@ -13,6 +13,7 @@ from lockgate.base.errors import Invalid, Unauthenticated
 from lockgate.domain.access.records import Action, Caller, Principal, RoleName, Token
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}")
+_GROUP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 #: The platform's own acts carry this name in the ledger, so nobody else may.
 RESERVED = frozenset({"lockgate"})
 
@@ -47,6 +48,27 @@ def check_name(name: str) -> str:
     return name
 
 
+def principal_problems(principal: Principal) -> list[str]:
+    """All that is wrong with a principal, each in a sentence; none when it may be kept."""
+    problems: list[str] = []
+    try:
+        check_name(principal.name)
+    except Invalid as error:
+        problems.append(f"name: {error.message}")
+    if not principal.roles:
+        problems.append("roles: choose at least one")
+    if principal.person and RoleName.GATEWAY in principal.roles:
+        problems.append("roles: gateway is for the platform's own processes")
+    if not principal.person and RoleName.APPROVER in principal.roles:
+        problems.append("roles: only people approve")
+    problems += [
+        f"groups: {group[:80]!r} cannot be the name of a group; use a-z, 0-9 and dashes, and no role's name"
+        for group in principal.groups
+        if not _GROUP.fullmatch(group) or group in set(RoleName)
+    ]
+    return problems
+
+
 def stand_behind(token: Token, principal: Principal, now: datetime) -> Caller:
     """Who asks with this token at this moment, with the roles that token and principal have in common.
 
@@ -65,6 +87,7 @@ def stand_behind(token: Token, principal: Principal, now: datetime) -> Caller:
         roles=frozenset(token.roles) & frozenset(principal.roles),
         environments=frozenset(token.environments),
         token=token.id,
+        behind=token.behind,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lockgate.base.digest import digest_of_json
 from lockgate.base.errors import Invalid
+from lockgate.domain.gates.approvals import VALID, SignatureDemand
 from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.registry.serving import Serving
@@ -59,10 +60,17 @@ class EnvironmentConfig:
     """How a version enters an environment."""
 
     name: str
-    #: People other than the requester who have to sign.
-    approvals: int = 0
+    #: Who, other than the requester, has to sign.
+    signatures: tuple[SignatureDemand, ...] = ()
+    #: Seconds for which a signature counts.
+    signatures_valid: float = VALID.total_seconds()
     #: Stages and guard; without stages all at once.
     strategy: Strategy = field(default_factory=Strategy)
+
+    @property
+    def approvals(self) -> int:
+        """How many people have to sign."""
+        return sum(demand.people for demand in self.signatures)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +133,7 @@ _DEFAULT_PROD = Strategy(
 _DEFAULTS = {
     "dev": EnvironmentConfig(name="dev"),
     "test": EnvironmentConfig(name="test"),
-    "prod": EnvironmentConfig(name="prod", approvals=1, strategy=_DEFAULT_PROD),
+    "prod": EnvironmentConfig(name="prod", signatures=(SignatureDemand(),), strategy=_DEFAULT_PROD),
 }
 
 
@@ -172,7 +180,14 @@ class Policy:
     #: Column that is neither feature nor label: whose data a row is.
     subject: str = ""
     gates: tuple[GateSpec, ...]
-    approvals: int
+    signatures: tuple[SignatureDemand, ...] = ()
+    #: Seconds for which a signature counts.
+    signatures_valid: float = VALID.total_seconds()
+
+    @property
+    def approvals(self) -> int:
+        """How many people have to sign."""
+        return sum(demand.people for demand in self.signatures)
 
     @property
     def digest(self) -> str:
@@ -193,7 +208,7 @@ def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) 
     own = tuple(gate for gate in config.gates if gate.applies(environment))
     kinds = {gate.kind for gate in own}
     defaults = tuple(gate for gate in _default_gates(environment, tier) if gate.kind not in kinds)
-    least = default_environment(environment).approvals
+    least = default_environment(environment)
     return Policy(
         environment=environment,
         risk=tier,
@@ -201,7 +216,8 @@ def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) 
         positive=config.data.positive,
         subject=config.data.subject,
         gates=defaults + own,
-        approvals=max(entry.approvals, least),
+        signatures=entry.signatures if entry.approvals >= least.approvals else least.signatures,
+        signatures_valid=min(entry.signatures_valid, least.signatures_valid),
     )
 
 

@@ -93,6 +93,8 @@ class Promotion:
     sentence: str = ""
     reason: str
     requested_by: str
+    #: The person behind the requester when that is a machine; they may not approve it either.
+    behind: str = ""
     created_at: datetime
     #: The job that judges it; its progress tells which gate is at work.
     job: str = ""

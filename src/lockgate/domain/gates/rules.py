@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from lockgate.base.errors import Forbidden, GateRefused, LockgateError, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.approvals import is_bound, requesters, unfilled, valid_signers
 from lockgate.domain.gates.config import CHAIN, Policy
 from lockgate.domain.gates.records import Approval, GateReport, Promotion
 
@@ -91,11 +93,11 @@ def may_sign(promotion: Promotion, approval: Approval, *, person: bool) -> Decis
     """Whether one more signature counts: a person other than the requester, bound to what is promoted."""
     if not person:
         return _no("forbidden", f"{approval.by} is a machine, and only people approve")
-    if approval.by == promotion.requested_by:
+    if approval.by in requesters(promotion):
         return _no("forbidden", f"{approval.by} asked for this promotion; somebody else has to approve it")
     if any(known.by == approval.by for known in promotion.approvals):
         return _no("not_allowed_now", f"{approval.by} has approved this already")
-    if not _bound(promotion, approval):
+    if not is_bound(promotion, approval):
         return _no(
             "stale_report",
             "the approval is for another package, report or policy than the promotion now has",
@@ -104,26 +106,29 @@ def may_sign(promotion: Promotion, approval: Approval, *, person: bool) -> Decis
     return _yes(f"{approval.by} may approve")
 
 
-def approvals_suffice(promotion: Promotion, *, needed: int, people: Collection[str]) -> Decision:
-    """Whether enough people other than the requester signed exactly what is promoted.
+def approvals_suffice(
+    promotion: Promotion, policy: Policy, *, people: Mapping[str, Collection[str]], now: datetime
+) -> Decision:
+    """Whether enough people other than the requester signed exactly what is promoted, and not too long ago.
 
     Args:
         promotion: with its approvals.
-        needed: how many the policy demands.
-        people: names of those principals behind whom a person stands.
+        policy: whose signatures it demands.
+        people: name -> roles and groups, of those principals behind whom a person stands.
+        now: what signatures expire by.
     """
-    good = {
-        approval.by
-        for approval in promotion.approvals
-        if approval.by != promotion.requested_by and approval.by in people and _bound(promotion, approval)
-    }
-    if len(good) >= needed:
-        return _yes(f"approved by {', '.join(sorted(good))}" if good else "no approval is needed")
-    missing = needed - len(good)
-    word = "approval" if missing == 1 else "approvals"
+    good = valid_signers(promotion, people, now, timedelta(seconds=policy.signatures_valid))
+    missing = unfilled(policy.signatures, good, people)
+    if not missing:
+        return _yes(f"approved by {', '.join(good)}" if good else "no approval is needed")
+    count = sum(demand.people for demand in missing)
+    word = "approval" if count == 1 else "approvals"
+    plain = all(not (demand.of or demand.among) for demand in missing)
+    by = "" if plain else f" ({'; '.join(map(str, missing))})"
     return _no(
         APPROVAL_NEEDED,
-        f"{promotion.environment} needs {missing} more {word}, by somebody other than {promotion.requested_by}",
+        f"{promotion.environment} needs {count} more {word}{by},"
+        f" by somebody other than {' and '.join(sorted(requesters(promotion)))}",
         f"ask an approver to look at promotion {promotion.id}",
     )
 
@@ -136,20 +141,16 @@ def may_release(
     data: Mapping[str, str],
     champion: str | None,
     released: Collection[str],
-    people: Collection[str],
+    people: Mapping[str, Collection[str]],
+    now: datetime,
 ) -> Decision:
     """Whether the promotion may become a release now: chain, then evidence, then signatures."""
     steps = (
         may_request(promotion.environment, released),
         report_stands(report, package=promotion.package, policy=policy, data=data, champion=champion),
-        approvals_suffice(promotion, needed=policy.approvals, people=people),
+        approvals_suffice(promotion, policy, people=people, now=now),
     )
     return next((step for step in steps if not step.allowed), steps[-1])
-
-
-def _bound(promotion: Promotion, approval: Approval) -> bool:
-    signed = (approval.package, approval.report, approval.policy_digest)
-    return signed == (promotion.package, promotion.report, promotion.policy_digest)
 
 
 def _blame(report: GateReport) -> str:

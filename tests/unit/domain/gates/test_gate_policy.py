@@ -47,7 +47,7 @@ def test_pickle_is_refused_where_it_matters(risk: Risk, environment: str, refuse
 
 
 def test_prod_never_takes_fewer_approvals_than_one() -> None:
-    config = replace(CONFIG, environments={"prod": EnvironmentConfig(name="prod", approvals=0)})
+    config = replace(CONFIG, environments={"prod": EnvironmentConfig(name="prod")})
     assert policy_for(config, "prod").approvals == 1
     assert policy_for(config, "test").approvals == 0
 

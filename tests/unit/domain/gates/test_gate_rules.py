@@ -10,6 +10,7 @@ import pytest
 
 from lockgate.base.errors import Forbidden, GateRefused, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
+from lockgate.domain.gates.approvals import SignatureDemand
 from lockgate.domain.gates.config import ModelConfig, policy_for
 from lockgate.domain.gates.records import Approval, GateReport, GateResult, Promotion, PromotionState
 from lockgate.domain.gates.rules import approvals_suffice, may_release, may_request, may_sign, report_stands
@@ -67,7 +68,8 @@ def release(**changed: Any) -> Any:
         "data": DATA,
         "champion": CHAMPION,
         "released": ("dev", "test"),
-        "people": ("ana", "dev"),
+        "people": {"ana": ("approver",), "dev": ("developer",)},
+        "now": NOW,
     }
     promotion = changed.pop("promotion", PROMOTION)
     return may_release(promotion, changed.pop("report", REPORT), **(known | changed))
@@ -167,8 +169,9 @@ def test_what_is_not_another_persons_approval_of_exactly_this_does_not_count(app
 
 def test_one_person_counts_once() -> None:
     twice = replace(PROMOTION, approvals=(APPROVAL, replace(APPROVAL, reason="again")))
-    assert "1 more approval," in approvals_suffice(twice, needed=2, people=("ana",)).sentence
-    assert "2 more approvals," in approvals_suffice(twice, needed=2, people=()).sentence
+    policy = replace(POLICY, signatures=(SignatureDemand(people=2),))
+    assert "1 more approval," in approvals_suffice(twice, policy, people={"ana": ()}, now=NOW).sentence
+    assert "2 more approvals," in approvals_suffice(twice, policy, people={}, now=NOW).sentence
 
 
 def test_the_chain_is_looked_at_before_the_evidence_and_the_evidence_before_the_approvals() -> None:
@@ -179,7 +182,8 @@ def test_the_chain_is_looked_at_before_the_evidence_and_the_evidence_before_the_
 
 
 def test_where_no_approval_is_needed_none_is_waited_for() -> None:
-    assert approvals_suffice(replace(PROMOTION, approvals=()), needed=0, people=()).allowed
+    policy = replace(POLICY, signatures=())
+    assert approvals_suffice(replace(PROMOTION, approvals=()), policy, people={}, now=NOW).allowed
 
 
 @pytest.mark.parametrize(

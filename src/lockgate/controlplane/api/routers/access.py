@@ -13,6 +13,7 @@ from lockgate.controlplane.api.paging import DEFAULT_LIMIT, After, Limit, Page, 
 from lockgate.domain.access.records import Action, Principal, RoleName, Token
 from lockgate.domain.access.tokens import RANDOM_BYTES
 from lockgate.workflows.add_person import add_person
+from lockgate.workflows.change_person import change_person
 from lockgate.workflows.issue_token import TokenWish, issue_token
 from lockgate.workflows.revoke_token import revoke_token
 
@@ -45,7 +46,18 @@ class PersonIn(Body):
     name: str = Field(max_length=200)
     roles: list[RoleName] = Field(max_length=10)
     person: bool = True
+    #: What else they belong to; approvals may be asked of a group.
+    groups: list[str] = Field(default=[], max_length=50)
     reason: str = Field(default="", max_length=_MOST)
+
+
+class PersonChange(Body):
+    """What to change of somebody; what is left out stays."""
+
+    roles: list[RoleName] | None = Field(default=None, max_length=10)
+    groups: list[str] | None = Field(default=None, max_length=50)
+    disabled: bool | None = None
+    reason: str = Field(min_length=1, max_length=_MOST)
 
 
 class PersonOut(BaseModel):
@@ -55,6 +67,7 @@ class PersonOut(BaseModel):
     name: str
     person: bool
     roles: list[RoleName]
+    groups: list[str]
     disabled: bool
     created_at: datetime
 
@@ -69,6 +82,8 @@ class TokenIn(Body):
     roles: list[RoleName] = Field(default=[], max_length=10)
     #: Empty means all environments.
     environments: list[str] = Field(default=[], max_length=50)
+    #: The person who answers for a machine's token; whoever issues it when empty.
+    behind: str = Field(default="", max_length=200)
 
 
 class TokenOut(BaseModel):
@@ -80,6 +95,7 @@ class TokenOut(BaseModel):
     roles: list[RoleName]
     environments: list[str]
     purpose: str
+    behind: str
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
@@ -118,7 +134,23 @@ def list_people(access: AccessTo, limit: Limit = DEFAULT_LIMIT, after: After = N
 def add(body: PersonIn, access: AccessTo) -> PersonOut:
     """Let a person or a machine in."""
     why = access.why(body.reason or f"to let {body.name} in")
-    return _person(add_person(access.parts.store, body.name, body.roles, why, person=body.person))
+    added = add_person(access.parts.store, body.name, body.roles, why, person=body.person, groups=body.groups)
+    return _person(added)
+
+
+@router.patch("/people/{name}")
+@needs(Action.ADMINISTER)
+def change(name: str, body: PersonChange, access: AccessTo) -> PersonOut:
+    """Change somebody's roles or groups, or shut them out; their tokens follow within a second."""
+    changed = change_person(
+        access.parts.store,
+        name,
+        access.why(body.reason),
+        roles=body.roles,
+        groups=body.groups,
+        disabled=body.disabled,
+    )
+    return _person(changed)
 
 
 @router.get("/tokens")
@@ -150,6 +182,7 @@ def issue(body: TokenIn, access: AccessTo) -> NewToken:
         expires_at=body.expires_at,
         roles=tuple(body.roles),
         environments=tuple(body.environments),
+        behind=body.behind,
     )
     token, text = issue_token(parts.store, parts.ids, parts.chance(RANDOM_BYTES), wish, access.why(body.purpose))
     return NewToken(**_token(token).model_dump(), token=text)
@@ -170,6 +203,7 @@ def _person(principal: Principal) -> PersonOut:
         name=principal.name,
         person=principal.person,
         roles=list(principal.roles),
+        groups=list(principal.groups),
         disabled=principal.disabled,
         created_at=principal.created_at,
     )
@@ -183,6 +217,7 @@ def _token(token: Token) -> TokenOut:
         roles=list(token.roles),
         environments=list(token.environments),
         purpose=token.purpose,
+        behind=token.behind,
         created_at=token.created_at,
         expires_at=token.expires_at,
         revoked_at=token.revoked_at,

@@ -149,4 +149,4 @@ def show_release(release: str, access: AccessTo) -> Release:
 def _require(promotion: str, access: AccessTo) -> None:
     with access.parts.store.reading() as tx:
         known = tx.get(Promotion, promotion)
-    access.require(environment=known.environment, requested_by=known.requested_by)
+    access.require(environment=known.environment, requested_by=known.behind or known.requested_by)
