@@ -10,6 +10,7 @@ import typer
 from lockgate.cli import account, endpoints, models, platform, promotions, rollouts
 from lockgate.cli.asking import Asked
 from lockgate.cli.audit import audit
+from lockgate.cli.diff import diff
 from lockgate.cli.failing import EXIT_CODES, Commands
 from lockgate.cli.incidents import alerts, incident, incidents
 from lockgate.cli.jobs import job, jobs
@@ -66,6 +67,7 @@ _PANELS = {
         "submit": models.submit,
         "models": models.models,
         "versions": models.versions,
+        "diff": diff,
         "report": models.report,
         "jobs": jobs,
     },

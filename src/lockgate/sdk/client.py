@@ -91,6 +91,10 @@ class Client:
         """One version, with its manifest once it is packaged."""
         return self._api.get(f"/models/{_part(model)}/versions/{number}")
 
+    def diff(self, before: str, after: str) -> Json:
+        """What is different between two versions, each named like thyroid:3."""
+        return self._api.get("/diff", before=before, after=after)
+
     def reports(self, model: str, number: int) -> Iterator[Json]:
         """A version's gate reports, newest first."""
         return self._api.pages(f"/models/{_part(model)}/versions/{number}/reports")

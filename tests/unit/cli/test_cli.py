@@ -166,6 +166,18 @@ READING = [
         ),
     ),
     (
+        ("diff", "thyroid:1", "thyroid:2"),
+        "/diff",
+        (
+            200,
+            {
+                "before": "thyroid:1",
+                "after": "thyroid:2",
+                "differences": [{"part": "data", "name": "holdout", "before": "sha256:a", "after": None}],
+            },
+        ),
+    ),
+    (
         ("people", "list"),
         "/people",
         page(

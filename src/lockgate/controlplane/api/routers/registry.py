@@ -14,6 +14,7 @@ from lockgate.domain.access.records import Action
 from lockgate.domain.gates.records import GateReport
 from lockgate.domain.registry.records import Model, Version, version_id
 from lockgate.edge_ports import JobState, JobView
+from lockgate.workflows.compare_versions import Comparison, compare_versions
 from lockgate.workflows.submit_version import Submission, submit_version
 
 router = declared_router("", tag="registry")
@@ -94,6 +95,17 @@ def show_version(model: str, number: int, access: AccessTo) -> Version:
     """One version, with its manifest once it is packaged."""
     with access.parts.store.reading() as tx:
         return tx.get(Version, version_id(model, number))
+
+
+@router.get("/diff")
+@needs(Action.VIEW)
+def diff(
+    access: AccessTo,
+    before: Annotated[str, Query(max_length=100, description="model:number")],
+    after: Annotated[str, Query(max_length=100, description="model:number")],
+) -> Comparison:
+    """What is different between two versions: data, features, parameters, metrics, requirements, gates."""
+    return compare_versions(access.parts.store, access.parts.configs, before, after)
 
 
 @router.get("/models/{model}/versions/{number}/reports")
