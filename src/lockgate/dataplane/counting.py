@@ -30,6 +30,8 @@ BLOCK = 512
 LARGE = 16_384
 #: Blocks that wait for the thread; with more, the loop counts for itself, and takes requests the more slowly.
 _MOST_ASIDE = 8
+#: Seconds after which a large block is counted even though no model computes beside which that could go on.
+_IDLE = 0.002
 #: Minutes x versions kept while the control plane is away; the oldest go first.
 MOST_KEPT = 5_000
 
@@ -164,6 +166,8 @@ class Counting:
         self._deltas: dict[Key, Profile] = {}
         #: None once closed.
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "counting")
+        #: Large blocks that wait for a moment in which the loop needs no interpreter.
+        self._held: list[tuple[Key, Block]] = []
         #: Blocks that the thread counts, each into a profile of its own, and where that is added.
         self._aside: dict[Future[Profile], Key] = {}
         #: What /metrics shows; never taken away.
@@ -200,6 +204,7 @@ class Counting:
     def drain(self) -> None:
         """Fold all that waits, and wait for what is counted aside: nothing is missing from the next `take`."""
         self.fold()
+        self.release()
         for done in list(self._aside):
             self._add(done)
 
@@ -220,6 +225,15 @@ class Counting:
                 if not tally.idle:
                     self._fold(tally)
                 del self.tallies[key]
+
+    def release(self) -> None:
+        """Have large blocks counted now: the loop is about to compute without the interpreter, or has nothing to do.
+
+        At any other moment the thread would take turns with the loop, and hold up the request that is being read.
+        """
+        held, self._held = self._held, []
+        for key, block in held:
+            self._count_aside(key, block)
 
     def take(self) -> list[ProfileRow]:
         """The deltas since the last call; whoever takes them sees to their delivery.
@@ -254,12 +268,22 @@ class Counting:
 
     def _hand_over(self, key: Key, block: Block) -> bool:
         """Have a large block counted by the thread; False when it is to be counted here."""
-        if self._thread is None or not block.large or len(self._aside) >= _MOST_ASIDE:
+        if self._thread is None or not block.large or len(self._aside) + len(self._held) >= _MOST_ASIDE:
             return False
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return False  # nobody waits who could be held up, and nobody would be told when it is done
+        if not self._held:
+            loop.call_later(_IDLE, self.release)
+        self._held.append((key, block))
+        return True
+
+    def _count_aside(self, key: Key, block: Block) -> None:
+        if self._thread is None:
+            block.fold_into(self._delta(key, block.lane.baseline))
+            return
+        loop = asyncio.get_running_loop()
         done = self._thread.submit(block.fold_into, Profile.empty(block.lane.baseline))
         self._aside[done] = key
 
@@ -269,7 +293,6 @@ class Counting:
                 loop.call_soon_threadsafe(self._add, done)
 
         done.add_done_callback(tell)
-        return True
 
     def _add(self, done: Future[Profile]) -> None:
         """Add what the thread counted, as soon as it has; once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from lockgate.dataplane.intake import Inputs, Intake, Values
 from lockgate.dataplane.lane import Answer, Lane, Served
 from lockgate.dataplane.refusal import bad_input, quoted
 from lockgate.dataplane.routing import LiveEndpoint
-from lockgate.dataplane.tensors import FLOATS, Given, Tensor, count_of, values
+from lockgate.dataplane.tensors import FLOATS, Given, Tensor, block, count_of, values
 from lockgate.domain.registry.manifest import Column, Kind, Output
 
 Parameters = dict[str, str | int | float | bool]
@@ -86,6 +87,8 @@ write = Writer(b"", None)
 
 #: Bodies up to here are worth being read in one go.
 _SMALL = 4000
+#: How a request of one tensor with several values a row begins; one of a tensor a column is not parsed twice.
+_MATRIX = re.compile(rb'\s*{\s*"inputs"\s*:\s*\[\s*{[^\]}]*"shape"\s*:\s*\[\s*\d+\s*,\s*(\d{1,9})\s*\]')
 _plain = msgspec.json.Decoder(PlainRequest)
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _numpy = orjson.OPT_SERIALIZE_NUMPY
@@ -113,6 +116,21 @@ def read(body: bytes, lane: Lane) -> tuple[Inputs | Row, Encode]:
         raise bad_input(f"the body is not JSON: {error}") from error
     wanted = wanted_of(request.outputs, lane) if request.outputs else None
     return inputs, _writer(request.id, wanted)
+
+
+def read_block(body: bytes, lane: Lane) -> tuple[Inputs, Encode] | None:
+    """A large request that is one tensor of floats for all columns and nothing else; None leaves it to `read`.
+
+    Raises:
+        Refused: as `read`.
+    """
+    begins = _MATRIX.match(body) if len(body) >= _SMALL else None
+    if begins is None or int(begins[1]) != lane.intake.width:
+        return None
+    found = block(body)
+    if found is None or not _is_block(found, lane.intake):
+        return None
+    return lane.intake.from_matrix(found.values, _rows(found)), write
 
 
 def _read_row(body: bytes, lane: Lane) -> tuple[Row, Encode] | None:

@@ -25,6 +25,8 @@ from lockgate.domain.monitoring.layout import Failure
 
 #: A call expected to take longer than this leaves the loop for a thread.
 LONGEST_INLINE = 0.001
+#: A call expected to take longer than this leaves the interpreter to others for long enough to be worth it.
+_LENDS = 0.0002
 #: Rows that wait for shadows; more are not shown to them.
 MOST_SHADOWED = 4096
 
@@ -135,6 +137,8 @@ class Plane:
     def _start(self, batch: list[Ask]) -> None:
         rows = sum(ask.rows for ask in batch)
         cost = batch[0].target.lane.cost(rows)
+        if cost > _LENDS:
+            self._counting.release()
         if cost <= LONGEST_INLINE:
             self._finish(batch, predict(batch))
             return

@@ -20,6 +20,8 @@ _JSON_LENGTH = b"inference-header-content-length"
 def read_oip(exchange: Exchange, target: LiveTarget) -> tuple[Inputs | Row, Encode]:
     """A request of the Open Inference Protocol in JSON, or in JSON with raw tensors behind it."""
     length = exchange.headers.get(_JSON_LENGTH)
+    if length is None and (found := oip.read_block(exchange.body, target.lane)) is not None:
+        return found
     if length is None and b'"parameters"' not in exchange.body:
         return oip.read(exchange.body, target.lane)
     inputs, encode, parameters = binary.read(exchange.body, length, target.lane)

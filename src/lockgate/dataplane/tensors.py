@@ -143,21 +143,67 @@ def _large(raw: bytes, shape: Sequence[int], count: int, code: str, dtype: Any) 
     """A large array of numbers without a Python object for each; None where its form is not exactly as expected."""
     if len(raw) < _LARGE:
         return None
-    brackets = raw.count(b"[")
-    if brackets != 1 and (len(shape) != 2 or brackets != 1 + shape[0]):
-        return None
     try:
-        document: Any = _parser.parse(raw)
-        if brackets > 1:
-            width = shape[1]
-            if len(document) != shape[0] or any(
-                not isinstance(row, simdjson.Array) or len(row) != width for row in document
-            ):
-                return None
-        array = np.frombuffer(document.as_buffer(of_type=code), dtype=dtype)
+        array = _numbers(_parser.parse(raw), _brackets(raw), shape, code, dtype)
     except (ValueError, TypeError, RuntimeError):
         return None
-    return _Array(array) if len(array) == count else None
+    return _Array(array) if array is not None and len(array) == count else None
+
+
+def _brackets(raw: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(raw, dtype=np.uint8) == ord("[")))
+
+
+def _numbers(data: Any, brackets: int, shape: Sequence[int], code: str, dtype: Any) -> NDArray[Any] | None:
+    """The numbers of an array in which so many arrays begin, itself among them; raises what simdjson does."""
+    if brackets != 1:
+        if len(shape) != 2 or brackets != 1 + shape[0] or len(data) != shape[0]:
+            return None
+        width = shape[1]
+        if any(not isinstance(row, simdjson.Array) or len(row) != width for row in data):
+            return None
+    return np.frombuffer(data.as_buffer(of_type=code), dtype=dtype)
+
+
+class Block(msgspec.Struct):
+    """The one input of a request that holds nothing else, its values read."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    values: NDArray[np.float64]
+
+
+_OF_BLOCK = {"name", "shape", "datatype", "data"}
+
+
+def block(body: bytes) -> Block | None:
+    """A whole request read in one pass when it is one large tensor of floats and nothing else; None for any other.
+
+    What is None here is no error: whoever reads thoroughly says what it is.
+    """
+    try:
+        document: Any = _parser.parse(body)
+        # A key that comes twice is among the keys twice, and a request with one is nothing for this way.
+        if list(document.keys()) != ["inputs"]:
+            return None
+        inputs = document["inputs"]
+        if len(inputs) != 1:
+            return None
+        tensor = inputs[0]
+        keys: list[str] = list(tensor.keys())
+        if len(keys) != len(_OF_BLOCK) or set(keys) != _OF_BLOCK:
+            return None
+        name, shape, datatype = tensor["name"], list(tensor["shape"]), tensor["datatype"]
+        if type(name) is not str or datatype not in FLOATS or not shape or any(type(size) is not int for size in shape):
+            return None
+        # The arrays of inputs and of the shape begin with brackets too; one in a name is not worth telling apart.
+        found = _numbers(tensor["data"], _brackets(body) - 2, shape, "d", np.float64)
+    except (ValueError, TypeError, RuntimeError, AttributeError, KeyError, IndexError):
+        return None
+    if found is None or min(shape) < 0 or len(found) != math.prod(shape):
+        return None
+    return Block(name, shape, datatype, found)
 
 
 #: What values of a datatype may be besides null; a float's are looked at with the column they belong to.
