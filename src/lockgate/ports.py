@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from lockgate.domain.access.records import Action, Caller
 from lockgate.domain.audit.ledger import Entry
 from lockgate.domain.gates.config import ModelConfig, Policy
+from lockgate.domain.gates.desired import Desired
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.logged import LoggedRows, LoggedSegment
 from lockgate.domain.registry.manifest import Manifest
@@ -320,6 +321,10 @@ class ConfigReader(Protocol):
 
     def read(self, text: str) -> ModelConfig:
         """The configuration; raises Invalid with every problem and its line."""
+        ...
+
+    def state(self, text: str) -> Desired:
+        """A file of what shall be live where; raises Invalid with every problem and its line."""
         ...
 
 

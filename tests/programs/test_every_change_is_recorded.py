@@ -30,6 +30,7 @@ NO_CHANGES = {
     ("POST", "/data"),
     ("POST", "/gateway/profiles"),
     ("POST", "/gateway/heartbeat"),
+    ("POST", "/state/plan"),
 }
 CONFIG = """
 model: new-one
@@ -94,6 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
 
 
 WHY = {"reason": "because"}
+_PLACES = "environments: {dev: {}, test: {after: dev}, prod: {after: test}, moon: {after: prod}}"
 
 
 def _changes(control: Control) -> list[Change]:
@@ -138,6 +140,7 @@ def _arrivals(control: Control) -> list[Change]:
         _made("/submissions", "version.submitted", {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": data}),
         _post("/jobs/{job}/cancel", "job.cancelled", {}, job=""),
         _made("/promotions", "promotion.requested", promotion),
+        _post("/state/apply", "environments.set", {"text": _PLACES, **WHY}),
     ]
 
 

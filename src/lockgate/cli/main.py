@@ -15,6 +15,7 @@ from lockgate.cli.failing import EXIT_CODES, Commands
 from lockgate.cli.incidents import alerts, incident, incidents
 from lockgate.cli.jobs import job, jobs
 from lockgate.cli.people import people, tokens
+from lockgate.cli.state import apply, environments
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -76,6 +77,8 @@ _PANELS = {
         "promotions": promotions.promotions,
         "approve": promotions.approve,
         "reject": promotions.reject,
+        "apply": apply,
+        "environments": environments,
         "rollouts": rollouts.rollouts,
         "rollout": rollouts.rollout,
         "pause": rollouts.pause,

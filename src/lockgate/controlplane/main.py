@@ -16,7 +16,16 @@ from fastapi import FastAPI
 from lockgate import wiring
 from lockgate.base.errors import LockgateError
 from lockgate.controlplane.api.app import create_app
-from lockgate.controlplane.api.routers import audit, gateway, incidents, monitoring, promotions, registry, rollouts
+from lockgate.controlplane.api.routers import (
+    audit,
+    gateway,
+    incidents,
+    monitoring,
+    promotions,
+    registry,
+    rollouts,
+    state,
+)
 from lockgate.controlplane.loops.loop import run_loops
 from lockgate.controlplane.news import News
 from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
@@ -29,6 +38,7 @@ LOOP_DIED = 70
 
 ROUTERS = (
     registry.router,
+    state.router,
     promotions.router,
     rollouts.router,
     monitoring.router,

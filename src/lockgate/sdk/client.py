@@ -91,6 +91,18 @@ class Client:
         """One version, with its manifest once it is packaged."""
         return self._api.get(f"/models/{_part(model)}/versions/{number}")
 
+    def environments(self) -> Json:
+        """Every environment, in the order that versions pass through them."""
+        return self._api.get("/environments")
+
+    def plan_state(self, text: str) -> Json:
+        """What it would take to bring reality in line with a file."""
+        return self._api.post_once("/state/plan", {"text": text})
+
+    def apply_state(self, text: str, *, reason: str) -> Json:
+        """Bring reality in line with a file, as far as that can be done now."""
+        return self._api.post("/state/apply", {"text": text, "reason": reason})
+
     def diff(self, before: str, after: str) -> Json:
         """What is different between two versions, each named like thyroid:3."""
         return self._api.get("/diff", before=before, after=after)

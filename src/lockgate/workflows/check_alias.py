@@ -6,14 +6,13 @@ from lockgate.domain.gates.records import Endpoint, Promotion
 from lockgate.domain.registry.records import Version
 from lockgate.edge_ports import Judgement
 from lockgate.ports import Store, Transaction
+from lockgate.workflows.set_environments import environments_of
 
-#: MLflow names that mean an environment; every other alias is the team's own.
-ENVIRONMENT_OF = {
-    "dev": "dev",
+#: MLflow names that mean every environment of a stage. An environment's own name means that one; every other alias is
+#: the team's own.
+STAGE_OF = {
     "development": "dev",
-    "test": "test",
     "staging": "test",
-    "prod": "prod",
     "production": "prod",
     "champion": "prod",
     "live": "prod",
@@ -28,19 +27,29 @@ def check_alias(store: Store, registered_model: str, alias: str, version: str | 
         alias: alias or stage name, any case.
         version: MLflow's version number; None when the alias is to be removed.
     """
-    environment = ENVIRONMENT_OF.get(alias.strip().lower())
-    if environment is None:
-        return Judgement(allowed=True)
-    if version is None:
-        return _no(
-            f"the alias {alias!r} follows what is live in {environment}, it cannot be removed by hand",
-            "lockgate rollback undoes a release",
-        )
+    name = alias.strip().lower()
     with store.reading() as tx:
-        return _judge(tx, registered_model, alias, version, environment)
+        known = environments_of(tx)
+        meant = [place.name for place in known.environments if place.name == name] or [
+            place.name for place in known.environments if place.like == STAGE_OF.get(name)
+        ]
+        if not meant and name not in STAGE_OF:
+            return Judgement(allowed=True)
+        if not meant:
+            return _no(
+                f"the alias {alias!r} means an environment, and there is none of that stage",
+                "lockgate environments lists what there is",
+            )
+        if version is None:
+            return _no(
+                f"the alias {alias!r} follows what is live in {' or '.join(meant)}, it cannot be removed by hand",
+                "lockgate rollback undoes a release",
+            )
+        return _judge(tx, registered_model, alias, version, meant)
 
 
-def _judge(tx: Transaction, registered_model: str, alias: str, version: str, environment: str) -> Judgement:
+def _judge(tx: Transaction, registered_model: str, alias: str, version: str, environments: list[str]) -> Judgement:
+    where = " or ".join(environments)
     submitted = [
         known
         for known in tx.find(Version, registered_model=registered_model, limit=10_000)
@@ -52,13 +61,13 @@ def _judge(tx: Transaction, registered_model: str, alias: str, version: str, env
             "lockgate submit it, then lockgate promote it",
         )
     ids = [known.id for known in submitted]
-    if tx.find(Endpoint, environment=environment, stable=ids, limit=1):
+    if tx.find(Endpoint, environment=environments, stable=ids, limit=1):
         return Judgement(allowed=True)
-    asked = tx.find(Promotion, version=ids, environment=environment, order="-created_at", limit=1)
-    why = asked[0].sentence if asked else f"nobody asked for its promotion to {environment}"
+    asked = tx.find(Promotion, version=ids, environment=environments, order="-created_at", limit=1)
+    why = asked[0].sentence if asked else f"nobody asked for its promotion to {where}"
     return _no(
-        f"{ids[-1]} is not live in {environment}, so {alias!r} cannot point at it: {why}",
-        f"lockgate promote {ids[-1]} --to {environment}",
+        f"{ids[-1]} is not live in {where}, so {alias!r} cannot point at it: {why}",
+        f"lockgate promote {ids[-1]} {environments[0]}",
     )
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from lockgate.base.verdict import Verdict
 from lockgate.base.window import minute_of
 from lockgate.domain.alerting.records import Alert, AlertState
-from lockgate.domain.gates.config import CHAIN
 from lockgate.domain.gates.records import Endpoint, Promotion, PromotionState
 from lockgate.domain.incidents.records import Incident, IncidentState
 from lockgate.domain.monitoring.drift import check
@@ -20,6 +19,7 @@ from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.domain.routing.table import WHOLE, Role
 from lockgate.ports import Store, Transaction
 from lockgate.workflows.count_profiles import Counts, Minute, feature_sum, traffic_sum
+from lockgate.workflows.set_environments import environments_of
 
 #: Minutes that requests per minute, failures and latencies are taken over.
 RECENT = 5
@@ -36,11 +36,12 @@ def read_fleet(store: Store, counts: Counts, now: datetime) -> Fleet:
         awaiting = tx.find(Promotion, state=PromotionState.AWAITING_APPROVAL, limit=_MOST)
         newest = {model.id: tx.find(Version, model=model.id, order="-number", limit=1) for model in models}
         standings = [_endpoint(tx, counts, endpoint, now) for endpoint in endpoints]
-    order = {name: place for place, name in enumerate(CHAIN)}
+        environments = environments_of(tx).names
+    order = {name: place for place, name in enumerate(environments)}
     return Fleet(
         at=now,
         minutes=RECENT,
-        environments=CHAIN,
+        environments=environments,
         models=tuple(
             ModelStanding(
                 model=model.id,

@@ -17,6 +17,7 @@ from lockgate.domain.routing.table import endpoint_name
 from lockgate.ports import ConfigReader, Transaction, Why
 from lockgate.workflows.publish_rollout import publish_rollout
 from lockgate.workflows.request_promotion import policy_of, released_in
+from lockgate.workflows.set_environments import environments_of
 
 
 def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion: Promotion, why: Why) -> Promotion:
@@ -55,6 +56,7 @@ def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version:
             for person in tx.find(Principal, person=True, disabled=False, limit=100_000)
         },
         now=now,
+        environments=environments_of(tx),
     )
 
 
@@ -71,7 +73,8 @@ def _release(
                 updated_at=why.at,
             )
         )
-    strategy = config.environment(promotion.environment).strategy if endpoint.stable else Strategy()
+    place = environments_of(tx).named(promotion.environment)
+    strategy = config.entering(place).strategy if endpoint.stable else Strategy()
     release_id, rollout_id = ids.new("release", why.at), ids.new("rollout", why.at)
     release = tx.add(
         Release(

@@ -10,6 +10,7 @@ from lockgate.domain.gates.rules import may_request
 from lockgate.domain.registry.records import Model, Version, VersionState
 from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.ports import ConfigReader, Jobs, Store, Transaction, Why
+from lockgate.workflows.set_environments import environments_of
 
 JOB = "gate"
 
@@ -42,7 +43,7 @@ def ask_promotion(
             f"{version.id} is {version.state.value}, only a packaged version can be promoted",
             hint=version.failure or "wait until it is packaged",
         )
-    may_request(environment, released_in(tx, version)).demand()
+    may_request(environment, released_in(tx, version), environments_of(tx)).demand()
     under_way = tx.find(
         Promotion, version=version.id, environment=environment, state=[state.value for state in OPEN], limit=1
     )
@@ -78,7 +79,8 @@ def ask_promotion(
 
 def policy_of(tx: Transaction, configs: ConfigReader, version: Version, environment: str) -> Policy:
     """What the environment demands of this version; the model's own risk tier holds, whatever the file says."""
-    return policy_for(configs.read(version.config), environment, tx.get(Model, version.model).risk)
+    risk = tx.get(Model, version.model).risk
+    return policy_for(configs.read(version.config), environment, risk, environments_of(tx))
 
 
 def released_in(tx: Transaction, version: Version) -> set[str]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from lockgate.base.digest import check_digest, digest_of
 from lockgate.base.errors import Invalid, NotFound
-from lockgate.domain.gates.config import CHAIN, ModelConfig
+from lockgate.domain.gates.config import ModelConfig
+from lockgate.domain.gates.environments import Environments
 from lockgate.domain.gates.rules import may_request
 from lockgate.domain.registry.records import Model, Version, VersionState, version_id
 from lockgate.ports import Blobs, ConfigReader, Jobs, Store, Transaction, Why
+from lockgate.workflows.set_environments import environments_of
 
 JOB = "package"
 
@@ -45,12 +47,12 @@ def submit_version(
     config = configs.read(asked.config)
     _check_source(asked.source, config)
     _check_data(blobs, config, asked.data)
-    if asked.to is not None and asked.to not in CHAIN:
-        raise Invalid(f"there is no environment {asked.to!r}", hint=f"take one of {', '.join(CHAIN)}")
-    if asked.to is not None:
-        # Found out only when it is packaged, this would fail a version that is good.
-        may_request(asked.to, ()).demand()
     with store.begin(why) as tx:
+        _check_environments(config, environments_of(tx))
+        if asked.to is not None:
+            # Found out only when it is packaged, this would fail a version that is good.
+            environments_of(tx).named(asked.to)
+            may_request(asked.to, (), environments_of(tx)).demand()
         _ensure_model(tx, config, why)
         newest = tx.find(Version, model=config.model, order="-number", limit=1)
         number = newest[0].number + 1 if newest else 1
@@ -94,6 +96,18 @@ def _ensure_model(tx: Transaction, config: ModelConfig, why: Why) -> None:
         raise Invalid(
             f"the model {known.id!r} belongs to {known.owner!r}, not to {config.owner!r}",
             hint="choose another name for the model, or write its owner into lockgate.yaml",
+        )
+
+
+def _check_environments(config: ModelConfig, environments: Environments) -> None:
+    named = [(f"environments.{name}", name) for name in config.environments]
+    named += [(f"gates[{index}].in", name) for index, gate in enumerate(config.gates) for name in gate.environments]
+    problems = [f"{where}: there is no environment {name!r}" for where, name in named if name not in environments.names]
+    if problems:
+        raise Invalid(
+            "lockgate.yaml names environments that are not there",
+            problems=problems,
+            hint=f"the environments are {', '.join(environments.names)}",
         )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lockgate.adapters.lockgate_yaml.read import read
+from lockgate.adapters.lockgate_yaml.state import read_state
 from lockgate.domain.gates.config import ModelConfig
+from lockgate.domain.gates.desired import Desired
 
 _REMEMBERED = 256
 
@@ -19,3 +21,7 @@ class YamlConfigs:
     def read(self, text: str) -> ModelConfig:
         """The configuration; raises Invalid with every problem and its line."""
         return self._read(text)
+
+    def state(self, text: str) -> Desired:
+        """A file of what shall be live where; raises Invalid with every problem and its line."""
+        return read_state(text)

@@ -30,6 +30,16 @@ def gate_kinds() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".json") for file in folder.iterdir()))
 
 
+@cache
+def state_schema() -> dict[str, Any]:
+    """The schema of a file for ``lockgate apply``; its environments are entered as those of a ``lockgate.yaml``."""
+    whole, model = _read("state.json"), schema()
+    whole["$defs"] = model["$defs"]
+    place = whole["properties"]["environments"]["additionalProperties"]
+    place["properties"] |= model["$defs"]["entry"]["properties"]
+    return whole
+
+
 def gate_needs(kind: str) -> tuple[str, ...]:
     """The entries of ``data`` that a gate cannot do without."""
     return tuple(schema()["properties"]["gates"]["items"]["properties"][kind].get(_NEEDS, ()))

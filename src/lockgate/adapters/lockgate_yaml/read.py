@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -24,8 +25,8 @@ from lockgate.domain.gates.config import (
     QualityWatch,
     SloConfig,
     WatchConfig,
-    default_environment,
 )
+from lockgate.domain.gates.environments import DEFAULT, Environment
 from lockgate.domain.monitoring.metrics import METRICS
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.rollout.records import GuardSpec, Step, StepKind, Strategy
@@ -42,22 +43,35 @@ def read(text: str) -> ModelConfig:
         Invalid: with one problem a line, ``line 12: gates[0].quality: metric is missing``, all of them at once.
     """
     document = parse(text)
+    hint = "an editor that knows lockgate.schema.json marks all of this while you type"
+    check(document, "lockgate.yaml", _validator(), _contradictions, hint=hint)
+    return _config(document.value)
+
+
+def check(
+    document: Document,
+    what: str,
+    validator: Draft202012Validator,
+    contradictions: Callable[[Document], list[tuple[Path, str]]],
+    *,
+    hint: str,
+) -> None:
+    """Refuse a document that does not fit its schema or contradicts itself; raises Invalid with every problem."""
     found = [
         (document.line(path), path, complaint)
-        for error in _validator().iter_errors(document.value)
+        for error in validator.iter_errors(document.value)
         for path, complaint in explain(error)
     ]
     # What contradicts itself can only be asked of a file whose parts are sound.
-    problems = found or [(document.line(path), path, complaint) for path, complaint in _contradictions(document)]
+    problems = found or [(document.line(path), path, complaint) for path, complaint in contradictions(document)]
     if problems:
         raise Invalid(
-            f"lockgate.yaml has {len(problems)} problem{'s' if len(problems) > 1 else ''}",
-            hint="an editor that knows lockgate.schema.json marks all of this while you type",
+            f"{what} has {len(problems)} problem{'s' if len(problems) > 1 else ''}",
+            hint=hint,
             problems=tuple(
                 _told(*problem) for problem in sorted(problems, key=lambda item: (item[0], name_of(item[1])))
             ),
         )
-    return _config(document.value)
 
 
 @cache
@@ -74,8 +88,8 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     value = document.value
     found = [(path, "is more than 100%") for path in _percents_over(value, ())]
     for name, entry in value.get("environments", {}).items():
-        found.extend(_rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
-        if "approvals" in entry and _people(entry["approvals"]) < default_environment(name).approvals:
+        found.extend(rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
+        if "approvals" in entry and _people(entry["approvals"]) < _usual(name).approvals:
             found.append((("environments", name, "approvals"), f"{name} takes at least one approval"))
     quality = value.get("watch", {}).get("quality")
     if quality:
@@ -120,7 +134,8 @@ def _metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Pat
     return [((*path, wrong), f"{name} is better when {better}: write {right}")] if wrong in params else []
 
 
-def _rollout_contradictions(path: Path, steps: list[dict[str, Any]]) -> list[tuple[Path, str]]:
+def rollout_contradictions(path: Path, steps: list[dict[str, Any]]) -> list[tuple[Path, str]]:
+    """Steps that do not go together."""
     found: list[tuple[Path, str]] = []
     highest = 0.0
     for index, step in enumerate(steps):
@@ -164,7 +179,7 @@ def _config(value: dict[str, Any]) -> ModelConfig:
             personal=tuple(data.get("personal", ())),
         ),
         gates=tuple(_gate(entry) for entry in value.get("gates", [])),
-        environments={name: _environment(name, entry) for name, entry in environments.items()},
+        environments={name: environment_of(name, entry) for name, entry in environments.items()},
         watch=_watch(value.get("watch", {})),
         slo=_slo(value.get("slo", {})),
         serving=serving_of(value.get("serving", {})),
@@ -176,8 +191,14 @@ def _gate(entry: dict[str, Any]) -> GateSpec:
     return GateSpec(kind=kind, params=dict(entry[kind]), environments=tuple(entry.get("in", ())))
 
 
-def _environment(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
-    usual = default_environment(name)
+def _usual(name: str) -> Environment:
+    """What holds in an environment where a file says nothing, as far as a file alone can tell."""
+    return DEFAULT.named(name) if name in DEFAULT.names else Environment(name=name)
+
+
+def environment_of(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
+    """How a version enters an environment, from what a file says of it."""
+    usual = _usual(name)
     steps = tuple(_step(step) for step in entry["rollout"]) if "rollout" in entry else usual.strategy.steps
     return EnvironmentConfig(
         name=name,

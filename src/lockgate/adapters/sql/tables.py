@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from lockgate.domain.access.records import Principal, Token
 from lockgate.domain.alerting.records import Alert
+from lockgate.domain.gates.environments import Environments
 from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, Release
 from lockgate.domain.incidents.records import Incident
 from lockgate.domain.registry.records import Model, Version
@@ -159,5 +160,6 @@ alerts = _kind(Alert, "alerts", "endpoint", "version", "kind", "state", "inciden
 incidents = _kind(
     Incident, "incidents", "endpoint", "model", "environment", "version", "state", "rolled_back", "opened_at"
 )
+environments = _kind(Environments, "environments")
 principals = _kind(Principal, "principals", "name", "person", "disabled", "created_at", unique=[("name",)])
 tokens = _kind(Token, "tokens", "hash", "principal", "created_at", "expires_at", unique=[("hash",)])

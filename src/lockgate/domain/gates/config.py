@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.base.digest import digest_of_json
-from lockgate.base.errors import Invalid
 from lockgate.domain.gates.approvals import VALID, SignatureDemand
+from lockgate.domain.gates.environments import DEFAULT, Environment, Environments
 from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.registry.serving import Serving
-from lockgate.domain.rollout.records import Step, StepKind, Strategy
-
-#: The environments, in the order a version passes through them.
-CHAIN = ("dev", "test", "prod")
+from lockgate.domain.rollout.records import Strategy
 
 #: In a gate's parameters: the metric that suits the model's task.
 AUTO = "auto"
@@ -122,32 +119,6 @@ class SloConfig:
     latency_share: float | None = None
 
 
-_MINUTES = 60.0
-_DEFAULT_PROD = Strategy(
-    steps=(
-        Step(kind=StepKind.SHADOW, weight=10_000, seconds=10 * _MINUTES),
-        Step(kind=StepKind.TRAFFIC, weight=500, seconds=10 * _MINUTES),
-        Step(kind=StepKind.TRAFFIC, weight=5_000, seconds=10 * _MINUTES),
-    )
-)
-_DEFAULTS = {
-    "dev": EnvironmentConfig(name="dev"),
-    "test": EnvironmentConfig(name="test"),
-    "prod": EnvironmentConfig(name="prod", signatures=(SignatureDemand(),), strategy=_DEFAULT_PROD),
-}
-
-
-def default_environment(name: str) -> EnvironmentConfig:
-    """How a version enters ``name`` when its file says nothing.
-
-    Raises:
-        Invalid: there is no environment of that name.
-    """
-    if name not in _DEFAULTS:
-        raise Invalid(f"there is no environment {name!r}", hint=f"the environments are {', '.join(CHAIN)}")
-    return _DEFAULTS[name]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """A whole ``lockgate.yaml``."""
@@ -158,15 +129,20 @@ class ModelConfig:
     description: str = ""
     data: DataConfig = DataConfig()
     gates: tuple[GateSpec, ...] = ()
-    #: Those that the file names; `environment` fills in the others.
+    #: Those that the file names.
     environments: dict[str, EnvironmentConfig] = field(default_factory=dict)
     watch: WatchConfig = WatchConfig()
     slo: SloConfig = SloConfig()
     serving: Serving = field(default_factory=Serving)
 
-    def environment(self, name: str) -> EnvironmentConfig:
-        """How a version enters ``name``; raises Invalid when there is no such environment."""
-        return self.environments.get(name) or default_environment(name)
+    def entering(self, place: Environment) -> EnvironmentConfig:
+        """How a version enters an environment: by the file, or as everybody does where it says nothing."""
+        return self.environments.get(place.name) or EnvironmentConfig(
+            name=place.name,
+            signatures=place.signatures,
+            signatures_valid=place.signatures_valid,
+            strategy=place.strategy,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +171,9 @@ class Policy:
         return digest_of_json(to_plain(self))
 
 
-def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) -> Policy:
+def policy_for(
+    config: ModelConfig, environment: str, risk: Risk | None = None, environments: Environments = DEFAULT
+) -> Policy:
     """The gates and approvals that ``environment`` demands; ``risk`` overrules the file's own tier.
 
     Format, parity and signature are always demanded. A gate in the file replaces the platform's own of its kind.
@@ -204,11 +182,11 @@ def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) 
         Invalid: there is no such environment.
     """
     tier = risk or config.risk
-    entry = config.environment(environment)
+    place = environments.named(environment)
+    entry = config.entering(place)
     own = tuple(gate for gate in config.gates if gate.applies(environment))
     kinds = {gate.kind for gate in own}
-    defaults = tuple(gate for gate in _default_gates(environment, tier) if gate.kind not in kinds)
-    least = default_environment(environment)
+    defaults = tuple(gate for gate in _default_gates(place.like, tier) if gate.kind not in kinds)
     return Policy(
         environment=environment,
         risk=tier,
@@ -216,21 +194,21 @@ def policy_for(config: ModelConfig, environment: str, risk: Risk | None = None) 
         positive=config.data.positive,
         subject=config.data.subject,
         gates=defaults + own,
-        signatures=entry.signatures if entry.approvals >= least.approvals else least.signatures,
-        signatures_valid=min(entry.signatures_valid, least.signatures_valid),
+        signatures=entry.signatures if entry.approvals >= place.approvals else place.signatures,
+        signatures_valid=min(entry.signatures_valid, place.signatures_valid),
     )
 
 
-def _default_gates(environment: str, risk: Risk) -> tuple[GateSpec, ...]:
-    pickle_refused = environment == "prod" or (environment == "test" and risk is Risk.HIGH)
+def _default_gates(stage: str, risk: Risk) -> tuple[GateSpec, ...]:
+    pickle_refused = stage == "prod" or (stage == "test" and risk is Risk.HIGH)
     gates = [
         GateSpec(kind="format", params={"refuse": ["pickle"] if pickle_refused else []}),
         GateSpec(kind="parity"),
         GateSpec(kind="signature"),
     ]
-    if environment != "dev" and risk is not Risk.LOW:
+    if stage != "dev" and risk is not Risk.LOW:
         gates.append(GateSpec(kind="regression", params={"metric": AUTO, "margin": 0.02, "confidence": 0.95}))
-    if environment != "dev" and risk is Risk.HIGH:
+    if stage != "dev" and risk is Risk.HIGH:
         # Without a floor of its own the gate cannot pass: a high risk model has to say how good is good enough.
         gates.append(GateSpec(kind="quality", params={"metric": AUTO}))
     return tuple(gates)

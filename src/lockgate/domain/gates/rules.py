@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from lockgate.base.errors import Forbidden, GateRefused, LockgateError, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.approvals import is_bound, requesters, unfilled, valid_signers
-from lockgate.domain.gates.config import CHAIN, Policy
+from lockgate.domain.gates.config import Policy
+from lockgate.domain.gates.environments import Environments
 from lockgate.domain.gates.records import Approval, GateReport, Promotion
 
 #: The code of a decision that lets a version through.
@@ -42,23 +43,28 @@ class Decision:
             raise _ERRORS.get(self.code, NotAllowedNow)(self.sentence, hint=self.hint)
 
 
-def may_request(environment: str, released: Collection[str]) -> Decision:
+def may_request(environment: str, released: Collection[str], environments: Environments) -> Decision:
     """Whether a version may be put forward for ``environment``.
 
     Args:
         environment: where it should go.
         released: environments in which this very version is or was released.
+        environments: those there are.
     """
-    if environment not in CHAIN:
-        return _no("not_allowed_now", f"there is no environment {environment!r}", f"take one of {', '.join(CHAIN)}")
-    place = CHAIN.index(environment)
-    if place == 0 or CHAIN[place - 1] in released:
+    if environment not in environments.names:
+        return _no(
+            "not_allowed_now",
+            f"there is no environment {environment!r}",
+            f"take one of {', '.join(environments.names)}",
+        )
+    missing = [name for name in environments.named(environment).after if name not in released]
+    if not missing:
         return _yes(f"{environment} is the next environment in the chain")
-    before = CHAIN[place - 1]
+    before = " and ".join(missing)
     return _no(
         "not_allowed_now",
         f"a version enters {environment} only after {before}, and this one was never released in {before}",
-        f"promote it to {before} first",
+        f"promote it to {missing[0]} first",
     )
 
 
@@ -143,10 +149,11 @@ def may_release(
     released: Collection[str],
     people: Mapping[str, Collection[str]],
     now: datetime,
+    environments: Environments,
 ) -> Decision:
     """Whether the promotion may become a release now: chain, then evidence, then signatures."""
     steps = (
-        may_request(promotion.environment, released),
+        may_request(promotion.environment, released, environments),
         report_stands(report, package=promotion.package, policy=policy, data=data, champion=champion),
         approvals_suffice(promotion, policy, people=people, now=now),
     )

@@ -14,6 +14,7 @@ from lockgate.adapters.lockgate_yaml.published import gate_kinds, schema
 from lockgate.adapters.lockgate_yaml.read import read
 from lockgate.base.errors import Invalid, TooLarge
 from lockgate.domain.gates.config import GateSpec
+from lockgate.domain.gates.environments import DEFAULT
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.registry.serving import Batching, RunnerLimits, Serving, Upstream
 from lockgate.domain.rollout.records import Step, StepKind
@@ -61,7 +62,7 @@ def test_a_whole_file_is_read() -> None:
     assert config.gates[2] == GateSpec(
         kind="latency", params={"p99_ms": 20, "at_rps": 50}, environments=("test", "prod")
     )
-    prod = config.environment("prod")
+    prod = config.entering(DEFAULT.named("prod"))
     assert prod.approvals == 2
     assert prod.strategy.steps == (
         Step(kind=StepKind.SHADOW, weight=5_000, seconds=600),
@@ -77,13 +78,19 @@ def test_a_whole_file_is_read() -> None:
 def test_two_lines_are_enough() -> None:
     config = read(SMALL)
     assert config.risk is Risk.MEDIUM
-    assert config.environment("dev").strategy.steps == ()
-    assert [step.kind for step in config.environment("prod").strategy.steps] == ["shadow", "traffic", "traffic"]
-    assert config.environment("prod").approvals == 1
+    assert config.entering(DEFAULT.named("dev")).strategy.steps == ()
+    assert [step.kind for step in config.entering(DEFAULT.named("prod")).strategy.steps] == [
+        "shadow",
+        "traffic",
+        "traffic",
+    ]
+    assert config.entering(DEFAULT.named("prod")).approvals == 1
 
 
 def test_a_guard_keeps_what_the_file_does_not_say() -> None:
-    guard = read(f"{SMALL}environments: {{prod: {{guard: {{hold: 90s, error_margin: 2%}}}}}}\n").environment("prod")
+    guard = read(f"{SMALL}environments: {{prod: {{guard: {{hold: 90s, error_margin: 2%}}}}}}\n").entering(
+        DEFAULT.named("prod")
+    )
     assert guard.strategy.guard.hold_seconds == 90
     assert guard.strategy.guard.error_margin == 0.02
     assert guard.strategy.guard.least_samples == 200
@@ -102,7 +109,7 @@ risk: hi
 gates:
   - quality: {metrc: roc_auc, at_least: high}
   - latency: {p99_ms: 20}
-    in: [production]
+    in: [prod]
 environments:
   tst: {}
   prod: {rollout: [{shadow: 10 minutes}]}
@@ -116,8 +123,6 @@ environments:
         "line 5: gates[0].quality: metric is missing",
         "line 5: gates[0].quality.at_least: should be a number, and is 'high'",
         "line 5: gates[0].quality.metrc: there is no such key — did you mean 'metric'?",
-        "line 7: gates[1].in[0]: 'production' is not one of dev, test, prod",
-        "line 9: environments.tst: there is no such key — did you mean 'test'?",
         "line 10: environments.prod.rollout[0].shadow: '10 minutes' does not fit: A number and its unit:"
         " 30s, 10m, 2h, 7d",
     )
@@ -194,7 +199,7 @@ def test_a_huge_file_is_refused_before_it_is_read() -> None:
 
 def test_a_few_aliases_are_fine() -> None:
     text = f"{SMALL}environments:\n  test: &same {{rollout: []}}\n  dev: *same\n"
-    assert read(text).environment("dev").strategy.steps == ()
+    assert read(text).entering(DEFAULT.named("dev")).strategy.steps == ()
 
 
 @given(st.text(max_size=200) | st.text("modelwnr:-[]{}&*!|> \n'\"#,%019", max_size=200))

@@ -12,6 +12,7 @@ from lockgate.base.errors import Forbidden, GateRefused, NotAllowedNow, StaleRep
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.approvals import SignatureDemand
 from lockgate.domain.gates.config import ModelConfig, policy_for
+from lockgate.domain.gates.environments import DEFAULT
 from lockgate.domain.gates.records import Approval, GateReport, GateResult, Promotion, PromotionState
 from lockgate.domain.gates.rules import approvals_suffice, may_release, may_request, may_sign, report_stands
 
@@ -70,6 +71,7 @@ def release(**changed: Any) -> Any:
         "released": ("dev", "test"),
         "people": {"ana": ("approver",), "dev": ("developer",)},
         "now": NOW,
+        "environments": DEFAULT,
     }
     promotion = changed.pop("promotion", PROMOTION)
     return may_release(promotion, changed.pop("report", REPORT), **(known | changed))
@@ -88,7 +90,7 @@ def release(**changed: Any) -> Any:
 def test_environments_are_entered_one_after_the_other(
     environment: str, released: tuple[str, ...], allowed: bool
 ) -> None:
-    decision = may_request(environment, released)
+    decision = may_request(environment, released, DEFAULT)
     assert decision.allowed is allowed
     if not allowed:
         with pytest.raises(NotAllowedNow, match="only after"):
@@ -96,7 +98,7 @@ def test_environments_are_entered_one_after_the_other(
 
 
 def test_an_environment_that_does_not_exist_is_refused() -> None:
-    assert not may_request("moon", ("dev",)).allowed
+    assert not may_request("moon", ("dev",), DEFAULT).allowed
 
 
 @pytest.mark.parametrize(

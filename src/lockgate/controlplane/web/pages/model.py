@@ -29,18 +29,18 @@ from lockgate.controlplane.web.pieces import (
 from lockgate.controlplane.web.places import Place, to
 from lockgate.controlplane.web.rest import Rest, part
 
-_CHAIN = ("dev", "test", "prod")
-
 
 async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
     """The page."""
     name = place.about
-    model, versions, promotions, endpoints = await asyncio.gather(
+    model, versions, promotions, endpoints, chain = await asyncio.gather(
         rest.get(f"/models/{part(name)}"),
         rest.items(f"/models/{part(name)}/versions", limit=100),
         rest.items("/promotions", model=name, limit=100),
         rest.items("/endpoints", model=name),
+        rest.get("/environments"),
     )
+    environments: list[dict[str, Any]] = chain["environments"]
     top = headline(
         model["id"],
         chip(f"{model['risk']} risk"),
@@ -52,8 +52,8 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
         body.append(html.P(model["description"], className="lead"))
     waiting = [promotion for promotion in promotions if promotion["state"] == "awaiting_approval"]
     body += [_waiting(promotion) for promotion in waiting]
-    body.append(_environments(endpoints))
-    body.append(_versions(versions, promotions, endpoints, me))
+    body.append(_environments(endpoints, environments))
+    body.append(_versions(versions, promotions, endpoints, environments, me))
     body.append(_promotions(promotions))
     return Shown(title=model["id"], body=body)
 
@@ -77,10 +77,10 @@ def _waiting(promotion: dict[str, Any]) -> Component:
     )
 
 
-def _environments(endpoints: Sequence[dict[str, Any]]) -> Component:
-    order = {name: place for place, name in enumerate(_CHAIN)}
+def _environments(endpoints: Sequence[dict[str, Any]], environments: Sequence[dict[str, Any]]) -> Component:
+    order = {each["name"]: place for place, each in enumerate(environments)}
     cells: list[Node] = []
-    for endpoint in sorted(endpoints, key=lambda one: order.get(one["environment"], 9)):
+    for endpoint in sorted(endpoints, key=lambda one: order.get(one["environment"], len(order))):
         told: list[tuple[str, Node]] = [
             ("answers", link(words.version(endpoint["stable"]), to("endpoint", endpoint["id"]), className="version")),
             ("kept warm behind it", words.version(endpoint["previous"])),
@@ -98,11 +98,13 @@ def _versions(
     versions: Sequence[dict[str, Any]],
     promotions: Sequence[dict[str, Any]],
     endpoints: Sequence[dict[str, Any]],
+    environments: Sequence[dict[str, Any]],
     me: dict[str, Any],
 ) -> Component:
     if not versions:
         return card("Versions", empty("No version yet", "Submit a logged run:", "lockgate submit --run RUN_ID"))
     rows: list[list[Node]] = []
+    names = [each["name"] for each in environments]
     for version in versions:
         own = [promotion for promotion in promotions if promotion["version"] == version["id"]]
         manifest = version["manifest"] or {}
@@ -115,9 +117,9 @@ def _versions(
                 told,
                 html.Code(words.short(version["package"]), title=version["package"] or "not packaged yet"),
                 html.Span(format or "–"),
-                html.Div([_journey(name, version, own, endpoints) for name in _CHAIN], className="journey"),
+                html.Div([_journey(name, version, own, endpoints) for name in names], className="journey"),
                 html.Span([when(version["created_at"]), html.Span(f" by {version['created_by']}", className="hint")]),
-                _next(version, own, endpoints, me),
+                _next(version, own, environments, me),
             ]
         )
     heads = ("Version", "State", "Package", "Format", "Journey", "Submitted", "")
@@ -143,12 +145,19 @@ def _journey(
 
 
 def _next(
-    version: dict[str, Any], own: Sequence[dict[str, Any]], endpoints: Sequence[dict[str, Any]], me: dict[str, Any]
+    version: dict[str, Any], own: Sequence[dict[str, Any]], environments: Sequence[dict[str, Any]], me: dict[str, Any]
 ) -> Component:
     """The button that asks for the next environment on the chain."""
     released = {promotion["environment"] for promotion in own if promotion["state"] == "released"}
     pending = {promotion["environment"] for promotion in own if promotion["state"] in ("gating", "awaiting_approval")}
-    target = next((name for name in _CHAIN if name not in released), None)
+    target = next(
+        (
+            each["name"]
+            for each in environments
+            if each["name"] not in released and all(before in released for before in each["after"])
+        ),
+        None,
+    )
     if version["state"] != "ready" or target is None or target in pending or not may(me, "promote", target):
         return html.Span("")
     act = Act(
