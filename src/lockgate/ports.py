@@ -13,6 +13,7 @@ from lockgate.domain.access.records import Action, Caller
 from lockgate.domain.audit.ledger import Entry
 from lockgate.domain.gates.config import ModelConfig, Policy
 from lockgate.domain.gates.desired import Desired
+from lockgate.domain.gates.policies import PolicyText
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.logged import LoggedRows, LoggedSegment
 from lockgate.domain.registry.manifest import Manifest
@@ -317,7 +318,7 @@ class Ledger(Protocol):
 
 
 class ConfigReader(Protocol):
-    """Knows how to read a lockgate.yaml."""
+    """Knows how to read a lockgate.yaml, and a policy file."""
 
     def read(self, text: str) -> ModelConfig:
         """The configuration; raises Invalid with every problem and its line."""
@@ -325,6 +326,14 @@ class ConfigReader(Protocol):
 
     def state(self, text: str) -> Desired:
         """A file of what shall be live where; raises Invalid with every problem and its line."""
+        ...
+
+    def policy(self, text: str) -> PolicyText:
+        """A policy file; raises Invalid with every problem and its line."""
+        ...
+
+    def default_policy(self) -> PolicyText:
+        """The policy that is in force from the beginning."""
         ...
 
 

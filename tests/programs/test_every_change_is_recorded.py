@@ -31,7 +31,14 @@ NO_CHANGES = {
     ("POST", "/gateway/profiles"),
     ("POST", "/gateway/heartbeat"),
     ("POST", "/state/plan"),
+    ("POST", "/policies/dry-run"),
 }
+POLICY = """
+policy: clinical
+rules:
+  - models: [none-of-these]
+    approvals: 1
+"""
 CONFIG = """
 model: new-one
 owner: endocrine-team
@@ -141,6 +148,8 @@ def _arrivals(control: Control) -> list[Change]:
         _post("/jobs/{job}/cancel", "job.cancelled", {}, job=""),
         _made("/promotions", "promotion.requested", promotion),
         _post("/state/apply", "environments.set", {"text": _PLACES, **WHY}),
+        _made("/policies", "policy.applied", {"text": POLICY, **WHY}),
+        _post("/policies/{name}/withdraw", "policy.withdrawn", name="clinical"),
     ]
 
 

@@ -16,10 +16,11 @@ from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.adapters.packages.workbench import PackageWorkbench
 from lockgate.adapters.secretfiles.folder import SecretFolder
 from lockgate.base.errors import NotServable
-from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig, policy_for
+from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig
 from lockgate.domain.registry.manifest import Manifest
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.registry.serving import Serving, Upstream
+from tests.policies import policy_for
 from tests.serving import (
     MIXED_COLUMNS,
     TOKEN,

@@ -15,6 +15,7 @@ from lockgate.cli.failing import EXIT_CODES, Commands
 from lockgate.cli.incidents import alerts, incident, incidents
 from lockgate.cli.jobs import job, jobs
 from lockgate.cli.people import people, tokens
+from lockgate.cli.policies import policy
 from lockgate.cli.state import apply, environments
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -100,6 +101,7 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(job, name="job", rich_help_panel="Bring a model")
 app.add_typer(incident, name="incident", rich_help_panel="Use and watch it")
 app.add_typer(audit, name="audit", rich_help_panel="Record and access")
+app.add_typer(policy, name="policy", rich_help_panel="Record and access")
 app.add_typer(people, name="people", rich_help_panel="Record and access")
 app.add_typer(tokens, name="tokens", rich_help_panel="Record and access")
 

@@ -21,6 +21,7 @@ from lockgate.controlplane.api.routers import (
     gateway,
     incidents,
     monitoring,
+    policies,
     promotions,
     registry,
     rollouts,
@@ -39,6 +40,7 @@ LOOP_DIED = 70
 ROUTERS = (
     registry.router,
     state.router,
+    policies.router,
     promotions.router,
     rollouts.router,
     monitoring.router,

@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from lockgate.sdk.following import Follower
+from lockgate.sdk.governing import Governing
 from lockgate.sdk.rows import Answer, answer, tensors
 from lockgate.sdk.transport import Json, Transport
 
@@ -43,6 +44,8 @@ class Client:
         self.url = url
         #: Waits for long work and tells of it.
         self.follow = Follower(self._api, sleep)
+        #: Policies and waivers.
+        self.govern = Governing(self._api)
 
     def __enter__(self) -> Self:
         return self

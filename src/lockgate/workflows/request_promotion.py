@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lockgate.base.errors import NotAllowedNow
 from lockgate.base.ids import Ids
-from lockgate.domain.gates.config import Policy, policy_for
+from lockgate.domain.gates.config import Policy
+from lockgate.domain.gates.policies import (
+    PolicyFile,
+    PolicyRule,
+    PolicyText,
+    auto_metric,
+    in_force,
+    policy_for,
+    rules_of,
+)
 from lockgate.domain.gates.records import Promotion, PromotionState
 from lockgate.domain.gates.rules import may_request
 from lockgate.domain.registry.records import Model, Version, VersionState
@@ -79,8 +90,27 @@ def ask_promotion(
 
 def policy_of(tx: Transaction, configs: ConfigReader, version: Version, environment: str) -> Policy:
     """What the environment demands of this version; the model's own risk tier holds, whatever the file says."""
-    risk = tx.get(Model, version.model).risk
-    return policy_for(configs.read(version.config), environment, risk, environments_of(tx))
+    return demanded(tx, configs, version, environment, rules_of(policies_in_force(tx, configs)))
+
+
+def demanded(
+    tx: Transaction, configs: ConfigReader, version: Version, environment: str, rules: Sequence[PolicyRule]
+) -> Policy:
+    """As `policy_of`, by certain rules."""
+    known = version.manifest
+    return policy_for(
+        configs.read(version.config),
+        environment,
+        tx.get(Model, version.model).risk,
+        environments=environments_of(tx),
+        rules=rules,
+        auto=auto_metric(known.task, known.positive) if known else "",
+    )
+
+
+def policies_in_force(tx: Transaction, configs: ConfigReader) -> dict[str, PolicyText | PolicyFile]:
+    """The policy files that count now, by name."""
+    return in_force(configs.default_policy(), tx.find(PolicyFile, active=True, limit=10_000))
 
 
 def released_in(tx: Transaction, version: Version) -> set[str]:

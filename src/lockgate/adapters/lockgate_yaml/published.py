@@ -24,6 +24,39 @@ def schema() -> dict[str, Any]:
 
 
 @cache
+def policy_schema() -> dict[str, Any]:
+    """The schema of a policy file: the same gates, but what one cannot do without may be left to the model's file."""
+    whole, model = _read("policy/policy.json"), schema()
+    whole["$defs"] = model["$defs"]
+    rule = whole["properties"]["rules"]["items"]["properties"]
+    entry = model["$defs"]["entry"]["properties"]
+    rule |= {name: entry[name] for name in ("approvals", "approvals_valid")}
+    kinds = {kind: _demand(kind) for kind in demand_kinds()}
+    rule["demand"]["items"] |= {"properties": kinds, "oneOf": [{"required": [kind]} for kind in kinds]}
+    return whole
+
+
+@cache
+def demand_kinds() -> tuple[str, ...]:
+    """Every kind of gate that a policy can demand: those of a model's file, and those that look at any package."""
+    folder = files("lockgate.templates").joinpath("schema/policy/gates")
+    return tuple(sorted({*gate_kinds(), *(file.name.removesuffix(".json") for file in folder.iterdir())}))
+
+
+def demand_requires(kind: str) -> tuple[str, ...]:
+    """What a gate of this kind cannot do without."""
+    return tuple(_gate(kind).get("required", ()))
+
+
+def _demand(kind: str) -> dict[str, Any]:
+    return {name: value for name, value in _gate(kind).items() if name not in ("required", "anyOf", "oneOf", "allOf")}
+
+
+def _gate(kind: str) -> dict[str, Any]:
+    return _read(f"gates/{kind}.json" if kind in gate_kinds() else f"policy/gates/{kind}.json")
+
+
+@cache
 def gate_kinds() -> tuple[str, ...]:
     """Every kind of gate that a file can name, in order of their names."""
     folder = files("lockgate.templates").joinpath("schema/gates")

@@ -89,11 +89,11 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     found = [(path, "is more than 100%") for path in _percents_over(value, ())]
     for name, entry in value.get("environments", {}).items():
         found.extend(rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
-        if "approvals" in entry and _people(entry["approvals"]) < _usual(name).approvals:
+        if "approvals" in entry and people_of(entry["approvals"]) < _usual(name).approvals:
             found.append((("environments", name, "approvals"), f"{name} takes at least one approval"))
     quality = value.get("watch", {}).get("quality")
     if quality:
-        found.extend(_metric_contradictions(("watch", "quality"), quality))
+        found.extend(metric_contradictions(("watch", "quality"), quality))
     asked = [kind for gate in value.get("gates", []) for kind in gate if kind != "in"]
     data = value.get("data", {})
     for index, gate in enumerate(value.get("gates", [])):
@@ -101,7 +101,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
             if kind == "slices" and not {"at_least", "at_most", "gap"} & set(params):
                 found.append((("gates", index, kind), "needs at_least, at_most or gap"))
             if kind != "in":
-                found.extend(_metric_contradictions(("gates", index, kind), params))
+                found.extend(metric_contradictions(("gates", index, kind), params))
     needing = {role: kind for kind in reversed(asked) for role in gate_needs(kind)}
     found.extend(
         (("data",) if "data" in value else (), f"{role} is missing, and gate {kind} needs it")
@@ -117,7 +117,8 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     return found
 
 
-def _metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Path, str]]:
+def metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Path, str]]:
+    """A metric that there is not, or a limit on its wrong side."""
     name = params.get("metric", AUTO)
     if name == AUTO:
         return []
@@ -202,17 +203,19 @@ def environment_of(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
     steps = tuple(_step(step) for step in entry["rollout"]) if "rollout" in entry else usual.strategy.steps
     return EnvironmentConfig(
         name=name,
-        signatures=_signatures(entry["approvals"]) if "approvals" in entry else usual.signatures,
+        signatures=signatures_of(entry["approvals"]) if "approvals" in entry else usual.signatures,
         signatures_valid=seconds(entry["approvals_valid"]) if "approvals_valid" in entry else usual.signatures_valid,
         strategy=Strategy(steps=steps, guard=_guard(entry.get("guard", {}))),
     )
 
 
-def _people(asked: int | list[dict[str, Any]]) -> int:
+def people_of(asked: int | list[dict[str, Any]]) -> int:
+    """How many people ``approvals`` asks for."""
     return asked if isinstance(asked, int) else sum(each.get("people", 1) for each in asked)
 
 
-def _signatures(asked: int | list[dict[str, Any]]) -> tuple[SignatureDemand, ...]:
+def signatures_of(asked: int | list[dict[str, Any]]) -> tuple[SignatureDemand, ...]:
+    """Who ``approvals`` asks for."""
     if isinstance(asked, int):
         return (SignatureDemand(people=asked),) if asked else ()
     return tuple(

@@ -25,7 +25,9 @@ from sqlalchemy import (
 from lockgate.domain.access.records import Principal, Token
 from lockgate.domain.alerting.records import Alert
 from lockgate.domain.gates.environments import Environments
+from lockgate.domain.gates.policies import PolicyFile
 from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, Release
+from lockgate.domain.gates.waivers import Waiver
 from lockgate.domain.incidents.records import Incident
 from lockgate.domain.registry.records import Model, Version
 from lockgate.domain.rollout.records import Rollout
@@ -129,6 +131,8 @@ gate_reports = _kind(
     "verdict",
     "created_at",
 )
+policies = _kind(PolicyFile, "policies", "name", "number", "active", "created_at", unique=[("name", "number")])
+waivers = _kind(Waiver, "waivers", "model", "environment", "state", "created_at")
 promotions = _kind(
     Promotion,
     "promotions",

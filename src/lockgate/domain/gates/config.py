@@ -1,7 +1,8 @@
-"""What a model's ``lockgate.yaml`` asks for, and the policy that follows from it.
+"""What a model's ``lockgate.yaml`` asks for.
 
-A policy is what one environment demands of one model: the platform's own gates for its risk, and the file's. Its digest
-goes into every report and approval, so that nobody's signature covers a demand they have not seen.
+A policy is what one environment demands of one model: what the policy files in force ask (`policies`), and the
+model's own gates. Its digest goes into every report and approval, so that nobody's signature covers a demand they have
+not seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from lockgate.base.digest import digest_of_json
 from lockgate.domain.gates.approvals import VALID, SignatureDemand
-from lockgate.domain.gates.environments import DEFAULT, Environment, Environments
+from lockgate.domain.gates.environments import Environment
 from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.registry.records import Risk
 from lockgate.domain.registry.serving import Serving
@@ -31,6 +32,9 @@ class GateSpec:
     params: dict[str, Any] = field(default_factory=dict)
     #: Where it is demanded; empty means everywhere.
     environments: tuple[str, ...] = ()
+    #: A policy's demand that leaves to the model's file what exactly is asked: it holds for every gate of its kind
+    #: there, and cannot pass where there is none.
+    open: bool = False
 
     def applies(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
@@ -169,46 +173,3 @@ class Policy:
     def digest(self) -> str:
         """The content address that reports and approvals are bound to."""
         return digest_of_json(to_plain(self))
-
-
-def policy_for(
-    config: ModelConfig, environment: str, risk: Risk | None = None, environments: Environments = DEFAULT
-) -> Policy:
-    """The gates and approvals that ``environment`` demands; ``risk`` overrules the file's own tier.
-
-    Format, parity and signature are always demanded. A gate in the file replaces the platform's own of its kind.
-
-    Raises:
-        Invalid: there is no such environment.
-    """
-    tier = risk or config.risk
-    place = environments.named(environment)
-    entry = config.entering(place)
-    own = tuple(gate for gate in config.gates if gate.applies(environment))
-    kinds = {gate.kind for gate in own}
-    defaults = tuple(gate for gate in _default_gates(place.like, tier) if gate.kind not in kinds)
-    return Policy(
-        environment=environment,
-        risk=tier,
-        label=config.data.label,
-        positive=config.data.positive,
-        subject=config.data.subject,
-        gates=defaults + own,
-        signatures=entry.signatures if entry.approvals >= place.approvals else place.signatures,
-        signatures_valid=min(entry.signatures_valid, place.signatures_valid),
-    )
-
-
-def _default_gates(stage: str, risk: Risk) -> tuple[GateSpec, ...]:
-    pickle_refused = stage == "prod" or (stage == "test" and risk is Risk.HIGH)
-    gates = [
-        GateSpec(kind="format", params={"refuse": ["pickle"] if pickle_refused else []}),
-        GateSpec(kind="parity"),
-        GateSpec(kind="signature"),
-    ]
-    if stage != "dev" and risk is not Risk.LOW:
-        gates.append(GateSpec(kind="regression", params={"metric": AUTO, "margin": 0.02, "confidence": 0.95}))
-    if stage != "dev" and risk is Risk.HIGH:
-        # Without a floor of its own the gate cannot pass: a high risk model has to say how good is good enough.
-        gates.append(GateSpec(kind="quality", params={"metric": AUTO}))
-    return tuple(gates)

@@ -23,10 +23,11 @@ from lockgate.adapters.packages.gates.judge import evaluate
 from lockgate.adapters.packages.workbench import PackageWorkbench
 from lockgate.base.verdict import Verdict, worst
 from lockgate.demo import data as thyroid
-from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig, Policy, policy_for
+from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig, Policy
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.registry.manifest import Kind, Manifest, Signature
 from lockgate.ports import Workbench
+from tests.policies import policy_for
 from tests.unit.adapters.packages.conftest import CONFIG, Packer, Records, Saver, pipeline
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN

@@ -17,10 +17,11 @@ from lockgate.adapters.packages.workbench import PackageWorkbench
 from lockgate.adapters.python_runner.opener import PythonRunners
 from lockgate.base.errors import NotServable, UnsafeArtifact
 from lockgate.base.verdict import Verdict
-from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig, policy_for
+from lockgate.domain.gates.config import DataConfig, GateSpec, ModelConfig
 from lockgate.domain.monitoring import baseline as profiles
 from lockgate.domain.registry.manifest import Manifest, Output
 from lockgate.domain.registry.serving import Serving
+from tests.policies import policy_for
 from tests.pymodels import booster, custom, estimator
 
 pytestmark = pytest.mark.process

@@ -11,10 +11,11 @@ import pytest
 from lockgate.base.errors import Forbidden, GateRefused, NotAllowedNow, StaleReport
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.approvals import SignatureDemand
-from lockgate.domain.gates.config import ModelConfig, policy_for
+from lockgate.domain.gates.config import ModelConfig
 from lockgate.domain.gates.environments import DEFAULT
 from lockgate.domain.gates.records import Approval, GateReport, GateResult, Promotion, PromotionState
 from lockgate.domain.gates.rules import approvals_suffice, may_release, may_request, may_sign, report_stands
+from tests.policies import policy_for
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 POLICY = policy_for(ModelConfig(model="thyroid", owner="endocrine"), "prod")

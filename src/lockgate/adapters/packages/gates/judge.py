@@ -92,6 +92,14 @@ def _result(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> Gat
         return GateResult(
             gate=spec.kind, name=name, verdict=Verdict.UNKNOWN, sentence=f"there is no gate of kind {spec.kind!r}"
         )
+    if spec.open and not spec.params:
+        return GateResult(
+            gate=spec.kind,
+            name=name,
+            verdict=Verdict.UNKNOWN,
+            sentence=f"{evidence.policy.environment} demands a gate of kind {spec.kind}, and lockgate.yaml has none",
+            hint=f"add one to lockgate.yaml: gates: [{{{spec.kind}: ...}}]",
+        )
     try:
         return judge(evidence, dict(spec.params), rng)
     except LockgateError as error:
