@@ -336,6 +336,10 @@ class ConfigReader(Protocol):
         """The policy that is in force from the beginning."""
         ...
 
+    def gate_kinds(self) -> tuple[str, ...]:
+        """Every kind of gate that there is."""
+        ...
+
 
 class Secrets(Protocol):
     """Knows the tokens for servers elsewhere."""

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lockgate.base.verdict import Verdict
 from lockgate.controlplane.api.app import OWN, create_app
 from lockgate.controlplane.api.declared import declarations
 from lockgate.controlplane.main import ROUTERS
@@ -18,6 +19,8 @@ from lockgate.domain.audit.ledger import Entry
 from lockgate.domain.gates.records import Promotion, PromotionState
 from lockgate.domain.incidents.records import Incident
 from lockgate.domain.rollout.records import Rollout
+from lockgate.ports import Why
+from lockgate.workflows.handle_waiver import WaiverWish, request_waiver
 from tests.control import Control, control_in, served
 from tests.programs.history import tell
 
@@ -33,6 +36,7 @@ NO_CHANGES = {
     ("POST", "/state/plan"),
     ("POST", "/policies/dry-run"),
 }
+_WAIVER = {"model": "readmission-risk", "environment": "dev", "gate": "regression"}
 POLICY = """
 policy: clinical
 rules:
@@ -94,6 +98,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
         if number == 2:
             for environment in ("dev", "test", "prod"):
                 told.promote(version, environment)
+        else:
+            told.promote(version, "dev", Verdict.FAIL)
     control = control_in(home)
     admin, viewer = control.token("root", RoleName.ADMIN), control.token("vic", RoleName.VIEWER)
     app = create_app(control.parts, ROUTERS)
@@ -110,11 +116,17 @@ def _changes(control: Control) -> list[Change]:
     with control.parts.store.reading() as tx:
         rollout = next(known.id for known in tx.find(Rollout, order="-created_at") if known.finished_at is None)
         incident = tx.find(Incident)[0].id
+        refused = tx.find(Promotion, model="readmission-risk", environment="dev", state=PromotionState.REFUSED)[0]
         first, second = tx.find(Promotion, environment="prod", state=PromotionState.AWAITING_APPROVAL, limit=2)
     signature = {"report": first.report, **WHY}
     label = {"prediction_id": "0" * 26, "value": "1"}
+    good, bad = _waiver(control, "quality"), _waiver(control, "latency")
     return [
         *_arrivals(control),
+        _post("/waivers/{waiver}/approve", "waiver.approved", waiver=good),
+        _post("/waivers/{waiver}/revoke", "waiver.revoked", waiver=good),
+        _post("/waivers/{waiver}/reject", "waiver.rejected", waiver=bad),
+        _post("/promotions/{promotion}/force", "promotion.forced", promotion=refused.id),
         _post("/promotions/{promotion}/approve", "promotion.approved", signature, promotion=first.id),
         _post("/promotions/{promotion}/reject", "promotion.rejected", promotion=second.id),
         _post("/rollouts/{rollout}/pause", "rollout.paused", rollout=rollout),
@@ -126,6 +138,15 @@ def _changes(control: Control) -> list[Change]:
         _post("/incidents/{incident}/notes", "incident.noted", {"note": "looking"}, incident=incident),
         _post("/incidents/{incident}/resolve", "incident.resolved", incident=incident),
     ]
+
+
+def _waiver(control: Control, gate: str) -> str:
+    """One that somebody else asks for."""
+    parts = control.parts
+    now = parts.clock.now()
+    wish = WaiverWish(model="readmission-risk", environment="dev", gate=gate, expires_at=now + timedelta(days=1))
+    why = Why(actor="ada", reason="the data come next week", at=now)
+    return request_waiver(parts.store, parts.ids, parts.configs, wish, why).id
 
 
 def _arrivals(control: Control) -> list[Change]:
@@ -148,6 +169,7 @@ def _arrivals(control: Control) -> list[Change]:
         _post("/jobs/{job}/cancel", "job.cancelled", {}, job=""),
         _made("/promotions", "promotion.requested", promotion),
         _post("/state/apply", "environments.set", {"text": _PLACES, **WHY}),
+        _made("/waivers", "waiver.requested", {**_WAIVER, "expires_at": soon, **WHY}),
         _made("/policies", "policy.applied", {"text": POLICY, **WHY}),
         _post("/policies/{name}/withdraw", "policy.withdrawn", name="clinical"),
     ]

@@ -17,6 +17,7 @@ from lockgate.cli.jobs import job, jobs
 from lockgate.cli.people import people, tokens
 from lockgate.cli.policies import policy
 from lockgate.cli.state import apply, environments
+from lockgate.cli.waivers import break_glass, waiver
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -86,6 +87,7 @@ _PANELS = {
         "continue": rollouts.go_on,
         "abort": rollouts.abort,
         "rollback": endpoints.rollback,
+        "break-glass": break_glass,
     },
     "Use and watch it": {
         "endpoints": endpoints.endpoints,
@@ -101,6 +103,7 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(job, name="job", rich_help_panel="Bring a model")
 app.add_typer(incident, name="incident", rich_help_panel="Use and watch it")
 app.add_typer(audit, name="audit", rich_help_panel="Record and access")
+app.add_typer(waiver, name="waiver", rich_help_panel="Carry it")
 app.add_typer(policy, name="policy", rich_help_panel="Record and access")
 app.add_typer(people, name="people", rich_help_panel="Record and access")
 app.add_typer(tokens, name="tokens", rich_help_panel="Record and access")

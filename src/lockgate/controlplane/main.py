@@ -26,6 +26,7 @@ from lockgate.controlplane.api.routers import (
     registry,
     rollouts,
     state,
+    waivers,
 )
 from lockgate.controlplane.loops.loop import run_loops
 from lockgate.controlplane.news import News
@@ -41,6 +42,7 @@ ROUTERS = (
     registry.router,
     state.router,
     policies.router,
+    waivers.router,
     promotions.router,
     rollouts.router,
     monitoring.router,

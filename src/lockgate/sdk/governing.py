@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -37,6 +38,26 @@ class Governing:
     def demanded(self, model: str, number: int, environment: str) -> Json:
         """What an environment demands of a version."""
         return self._api.get(f"/models/{quote(model, safe='')}/versions/{number}/policy", environment=environment)
+
+    def ask_waiver(self, **wish: Any) -> Json:
+        """Ask for a waiver: model, environment, gate, name, version, expires_at, reason."""
+        return self._api.post("/waivers", {name: value for name, value in wish.items() if value is not None})
+
+    def waivers(self, **only: str | None) -> Iterator[Json]:
+        """Waivers, newest first; ``only`` takes model, environment and state."""
+        return self._api.pages("/waivers", **only)
+
+    def waiver(self, id: str) -> Json:
+        """One waiver."""
+        return self._api.get(f"/waivers/{quote(id, safe='')}")
+
+    def decide_waiver(self, id: str, decision: str, *, reason: str) -> Json:
+        """Decide on a waiver: ``approve``, ``reject`` or ``revoke``."""
+        return self._api.post(f"/waivers/{quote(id, safe='')}/{decision}", {"reason": reason})
+
+    def force(self, promotion: str, *, reason: str) -> Json:
+        """Release a refused or waiting promotion at once; somebody else has to review it."""
+        return self._api.post(f"/promotions/{quote(promotion, safe='')}/force", {"reason": reason})
 
     def _listed(self, path: str) -> list[Any]:
         found: Any = self._api.get(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockgate.base.errors import Invalid, NotAllowedNow
-from lockgate.domain.incidents.records import Incident, IncidentState, TimelineEvent
+from lockgate.base.errors import Forbidden, Invalid, NotAllowedNow
+from lockgate.domain.incidents.records import Incident, IncidentKind, IncidentState, TimelineEvent
 from lockgate.ports import Store, Why
 
 _LONGEST_NOTE = 10_000
@@ -45,9 +45,15 @@ def note_incident(store: Store, incident_id: str, note: str, why: Why) -> Incide
 
 
 def resolve_incident(store: Store, incident_id: str, why: Why) -> Incident:
-    """Close it, with what was found as the reason; raises as `acknowledge_incident`."""
+    """Close it, with what was found as the reason; raises as `acknowledge_incident`, and Forbidden where somebody
+    reviews what they forced themselves."""
     with store.begin(why) as tx:
         before = _open(tx.get(Incident, incident_id))
+        if before.kind is IncidentKind.BREAK_GLASS and why.actor == before.timeline[0].by:
+            raise Forbidden(
+                f"{why.actor} forced this promotion, so somebody else has to review it",
+                hint="write down what you know as a note, and ask a second person",
+            )
         after = tx.save(
             replace(
                 before,

@@ -11,6 +11,7 @@ from lockgate.domain.access.records import Principal
 from lockgate.domain.gates.config import ModelConfig
 from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, PromotionState, Release
 from lockgate.domain.gates.rules import APPROVAL_NEEDED, Decision, may_release
+from lockgate.domain.gates.waivers import Waiver, WaiverState
 from lockgate.domain.registry.records import Version
 from lockgate.domain.rollout.records import Phase, Rollout, Strategy
 from lockgate.domain.routing.table import endpoint_name
@@ -25,17 +26,18 @@ def decide_promotion(tx: Transaction, ids: Ids, configs: ConfigReader, promotion
     version = tx.get(Version, promotion.version)
     decision = judge(tx, configs, promotion, version, why.at)
     if decision.allowed:
-        return _release(tx, ids, configs.read(version.config), promotion, version, why)
+        waived = replace(promotion, waivers=decision.waivers)
+        return release_in(tx, ids, configs.read(version.config), waived, version, why, note=_note(decision))
     state = PromotionState.AWAITING_APPROVAL if decision.code == APPROVAL_NEEDED else PromotionState.REFUSED
     sentence = f"{decision.sentence} — {decision.hint}" if decision.hint else decision.sentence
-    after = tx.save(replace(promotion, state=state, sentence=sentence))
+    after = tx.save(replace(promotion, state=state, sentence=sentence, waivers=decision.waivers))
     tx.record(f"promotion.{state.value}", after, before=promotion, after=after)
     return after
 
 
 def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version: Version, now: datetime) -> Decision:
     """Whether the promotion may become a release now, by the state of things in this transaction."""
-    endpoint = _known_endpoint(tx, promotion)
+    endpoint = known_endpoint(tx, promotion)
     if endpoint is not None and endpoint.rollout is not None:
         return Decision(
             allowed=False,
@@ -57,13 +59,28 @@ def judge(tx: Transaction, configs: ConfigReader, promotion: Promotion, version:
         },
         now=now,
         environments=environments_of(tx),
+        waivers=tx.find(
+            Waiver, model=promotion.model, environment=promotion.environment, state=WaiverState.APPROVED, limit=10_000
+        ),
     )
 
 
-def _release(
-    tx: Transaction, ids: Ids, config: ModelConfig, promotion: Promotion, version: Version, why: Why
+def _note(decision: Decision) -> str:
+    return f"; {decision.sentence}" if decision.waivers else ""
+
+
+def release_in(
+    tx: Transaction,
+    ids: Ids,
+    config: ModelConfig,
+    promotion: Promotion,
+    version: Version,
+    why: Why,
+    *,
+    note: str = "",
 ) -> Promotion:
-    endpoint = _known_endpoint(tx, promotion)
+    """Make the release and start its rollout, without asking whether it may be; ``note`` goes behind its sentence."""
+    endpoint = known_endpoint(tx, promotion)
     if endpoint is None:
         endpoint = tx.add(
             Endpoint(
@@ -92,33 +109,43 @@ def _release(
         )
     )
     tx.record("release.made", release, after=release)
-    rollout = Rollout(
-        id=rollout_id,
-        endpoint=endpoint.id,
-        model=promotion.model,
-        environment=promotion.environment,
-        release=release_id,
-        candidate=version.id,
-        stable=endpoint.stable if endpoint.stable != version.id else None,
-        strategy=strategy,
-        step=0,
-        step_started_at=why.at,
-        phase=Phase.RUNNING if strategy.steps else Phase.COMPLETED,
-        reason=promotion.reason,
-        created_at=why.at,
-        finished_at=None if strategy.steps else why.at,
-    )
+    rollout = _rollout(release, endpoint, strategy, promotion.reason, why)
     kept = tx.add(rollout)
     tx.record("rollout.started", kept, after=kept)
     publish_rollout(tx, endpoint, kept, why)
     after = tx.save(
-        replace(promotion, state=PromotionState.RELEASED, release=release_id, sentence=f"released on {endpoint.id}")
+        replace(
+            promotion,
+            state=PromotionState.RELEASED,
+            release=release_id,
+            sentence=f"released on {endpoint.id}{note}",
+        )
     )
     tx.record("promotion.released", after, before=promotion, after=after)
     return after
 
 
-def _known_endpoint(tx: Transaction, promotion: Promotion) -> Endpoint | None:
+def _rollout(release: Release, endpoint: Endpoint, strategy: Strategy, reason: str, why: Why) -> Rollout:
+    return Rollout(
+        id=release.rollout,
+        endpoint=endpoint.id,
+        model=release.model,
+        environment=release.environment,
+        release=release.id,
+        candidate=release.version,
+        stable=endpoint.stable if endpoint.stable != release.version else None,
+        strategy=strategy,
+        step=0,
+        step_started_at=why.at,
+        phase=Phase.RUNNING if strategy.steps else Phase.COMPLETED,
+        reason=reason,
+        created_at=why.at,
+        finished_at=None if strategy.steps else why.at,
+    )
+
+
+def known_endpoint(tx: Transaction, promotion: Promotion) -> Endpoint | None:
+    """Where the promotion wants to go, if anything was ever released there."""
     try:
         return tx.get(Endpoint, endpoint_name(promotion.model, promotion.environment))
     except NotFound:

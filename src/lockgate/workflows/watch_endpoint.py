@@ -11,7 +11,7 @@ from lockgate.base.ids import Ids
 from lockgate.domain.alerting.records import Alert, AlertState, Signal, SignalKind
 from lockgate.domain.alerting.rules import closed_if_quiet, fold
 from lockgate.domain.gates.records import Endpoint
-from lockgate.domain.incidents.records import Incident, IncidentState, TimelineEvent
+from lockgate.domain.incidents.records import Incident, IncidentKind, IncidentState, TimelineEvent
 from lockgate.domain.incidents.rules import Page, RollBack, decide
 from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.ports import Store, Transaction, Why
@@ -110,8 +110,9 @@ def _fold_all(tx: Transaction, ids: Ids, signals: Sequence[Signal], why: Why, en
 def _incident(tx: Transaction, ids: Ids, endpoint: Endpoint, alerts: Sequence[Alert], why: Why) -> Incident | None:
     """The open incident of the version in service, with all its alerts; opened when something burns and none is."""
     found = tx.find(
-        Incident, endpoint=endpoint.id, version=endpoint.stable or "", state=_OPEN, order="-opened_at", limit=1
+        Incident, endpoint=endpoint.id, version=endpoint.stable or "", state=_OPEN, order="-opened_at", limit=100
     )
+    found = [incident for incident in found if incident.kind is IncidentKind.ALERT]
     counted = [alert for alert in alerts if alert.version == endpoint.stable]
     if not found:
         return _open_incident(tx, ids, endpoint, counted, why) if counted else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lockgate.adapters.lockgate_yaml.policies import default_policy, read_policy
+from lockgate.adapters.lockgate_yaml.published import demand_kinds
 from lockgate.adapters.lockgate_yaml.read import read
 from lockgate.adapters.lockgate_yaml.state import read_state
 from lockgate.domain.gates.config import ModelConfig
@@ -35,3 +36,7 @@ class YamlConfigs:
     def default_policy(self) -> PolicyText:
         """The policy that is in force from the beginning."""
         return default_policy()
+
+    def gate_kinds(self) -> tuple[str, ...]:
+        """Every kind of gate that there is."""
+        return demand_kinds()

@@ -240,6 +240,8 @@ def _forbidden(caller: Caller, action: Action, environment: str, requested_by: s
         return Forbidden("nobody approves what they asked for themselves", hint="ask a second person")
     if action is Action.APPROVE and not caller.person:
         return Forbidden("only people approve", hint="sign in as a person")
+    if action is Action.OVERRIDE and not caller.person:
+        return Forbidden("only people break the glass", hint="sign in as a person")
     roles = ", ".join(sorted(caller.roles)) or "no role"
     bound = f", and this token only {', '.join(sorted(caller.environments))}" if caller.environments else ""
     return Forbidden(

@@ -13,4 +13,6 @@ def may(me: dict[str, Any], action: str, environment: str = "", *, requested_by:
         return False
     if action == "approve":
         return bool(me["person"]) and requested_by != me["principal"]
+    if action == "override":
+        return bool(me["person"])
     return True

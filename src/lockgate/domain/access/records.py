@@ -29,6 +29,7 @@ class Action(StrEnum):
     PROMOTE = "promote"
     APPROVE = "approve"
     OPERATE = "operate"  # roll back, abort, continue, incidents
+    OVERRIDE = "override"  # force a version past its gates; what is forced is reviewed
     AUDIT = "audit"
     ADMINISTER = "administer"
     SERVE = "serve"  # a gateway taking routes and sending profiles

@@ -96,6 +96,8 @@ def permits(caller: Caller, action: Action, *, environment: str = "", requested_
     granted = any(action in GRANTS[role] for role in caller.roles)
     if action is Action.APPROVE and (not caller.person or requested_by in ("", caller.principal)):
         return False
+    if action is Action.OVERRIDE and not caller.person:
+        return False
     if action is Action.SERVE and caller.person:
         return False
     inside = not caller.environments or environment in caller.environments

@@ -74,6 +74,19 @@ class Approval:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Forced:
+    """Break-glass: a person let a version through that the rules did not."""
+
+    by: str
+    at: datetime
+    reason: str
+    #: What the rules said at that moment.
+    past: str
+    #: The incident in which somebody else has to review it.
+    review: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Promotion:
     """The request to move a package to an environment."""
 
@@ -98,6 +111,10 @@ class Promotion:
     created_at: datetime
     #: The job that judges it; its progress tells which gate is at work.
     job: str = ""
+    #: Ids of the waivers without which it would have been refused.
+    waivers: tuple[str, ...] = ()
+    #: Who forced it past its gates, if anybody did.
+    forced: Forced | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

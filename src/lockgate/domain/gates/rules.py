@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lockgate.base.errors import Forbidden, GateRefused, LockgateError, NotAllowedNow, StaleReport
@@ -11,7 +11,8 @@ from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.approvals import is_bound, requesters, unfilled, valid_signers
 from lockgate.domain.gates.config import Policy
 from lockgate.domain.gates.environments import Environments
-from lockgate.domain.gates.records import Approval, GateReport, Promotion
+from lockgate.domain.gates.records import Approval, GateReport, Promotion, PromotionState
+from lockgate.domain.gates.waivers import Waiver, waived
 
 #: The code of a decision that lets a version through.
 ALLOWED = "allowed"
@@ -32,6 +33,8 @@ class Decision:
     code: str
     sentence: str
     hint: str = ""
+    #: Ids of the waivers without which it would be another decision.
+    waivers: tuple[str, ...] = ()
 
     def demand(self) -> None:
         """Raise what stands in the way.
@@ -75,8 +78,11 @@ def report_stands(
     policy: Policy,
     data: Mapping[str, str],
     champion: str | None,
+    waivers: Sequence[Waiver] = (),
+    now: datetime | None = None,
 ) -> Decision:
-    """Whether a report speaks for exactly this package, policy, data and champion, and says pass."""
+    """Whether a report speaks for exactly this package, policy, data and champion, and says pass, or is waived where
+    it does not at this moment ``now``."""
     if report is None:
         return _no("gate_refused", "no gate has judged this version for this environment", "run the gates first")
     bound = {
@@ -92,7 +98,14 @@ def report_stands(
         return _no("stale_report", f"the gate report was made for another {what}", "run the gates again")
     if report.verdict is Verdict.PASS:
         return _yes(f"all {len(report.results)} gates pass")
-    return _no("gate_refused", _blame(report), _next_step(report))
+    covered = waived(report, waivers, now) if now else {}
+    left = tuple(result for place, result in enumerate(report.results) if place not in covered)
+    if covered and all(result.verdict is Verdict.PASS for result in left):
+        told = "; ".join(dict.fromkeys(waiver.sentence for waiver in covered.values()))
+        used = tuple(dict.fromkeys(waiver.id for waiver in covered.values()))
+        return replace(_yes(f"{len(left)} of {len(report.results)} gates pass; {told}"), waivers=used)
+    uncovered = replace(report, results=left)
+    return _no("gate_refused", _blame(uncovered), _next_step(uncovered))
 
 
 def may_sign(promotion: Promotion, approval: Approval, *, person: bool) -> Decision:
@@ -150,14 +163,21 @@ def may_release(
     people: Mapping[str, Collection[str]],
     now: datetime,
     environments: Environments,
+    waivers: Sequence[Waiver] = (),
 ) -> Decision:
     """Whether the promotion may become a release now: chain, then evidence, then signatures."""
+    evidence = report_stands(
+        report, package=promotion.package, policy=policy, data=data, champion=champion, waivers=waivers, now=now
+    )
     steps = (
         may_request(promotion.environment, released, environments),
-        report_stands(report, package=promotion.package, policy=policy, data=data, champion=champion),
+        evidence,
         approvals_suffice(promotion, policy, people=people, now=now),
     )
-    return next((step for step in steps if not step.allowed), steps[-1])
+    decision = next((step for step in steps if not step.allowed), steps[-1])
+    if not evidence.waivers or decision is evidence:
+        return decision
+    return replace(decision, sentence=f"{evidence.sentence}. {decision.sentence}", waivers=evidence.waivers)
 
 
 def _blame(report: GateReport) -> str:
@@ -182,3 +202,34 @@ def _yes(sentence: str) -> Decision:
 
 def _no(code: str, sentence: str, hint: str = "") -> Decision:
     return Decision(allowed=False, code=code, sentence=sentence, hint=hint)
+
+
+def may_force(promotion: Promotion, *, person: bool, review: str | None, rollout: str | None) -> Decision:
+    """Whether a person may force a promotion past its gates and signatures.
+
+    Args:
+        person: whether it is a person who asks.
+        review: the incident in which the last such act on this model still has to be reviewed.
+        rollout: the candidate of a rollout that is under way there.
+    """
+    if not person:
+        return _no("forbidden", "only people break the glass", "sign in as a person")
+    if promotion.state not in (PromotionState.REFUSED, PromotionState.AWAITING_APPROVAL):
+        return _no(
+            "not_allowed_now",
+            f"{promotion.id} is {promotion.state.value}; only what was refused or waits for signatures can be forced",
+            "ask for the promotion again" if promotion.state is PromotionState.REJECTED else "wait for its gates",
+        )
+    if review is not None:
+        return _no(
+            "not_allowed_now",
+            f"the last promotion of {promotion.model} that was forced has not been reviewed yet",
+            f"somebody else resolves {review} first: lockgate incident show {review}",
+        )
+    if rollout is not None:
+        return _no(
+            "not_allowed_now",
+            f"a rollout of {rollout} is under way there",
+            "abort it first, or wait until it is over",
+        )
+    return _yes("forced")

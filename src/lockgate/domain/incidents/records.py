@@ -27,6 +27,13 @@ class TimelineEvent:
     by: str
 
 
+class IncidentKind(StrEnum):
+    """What it came from."""
+
+    ALERT = "alert"
+    BREAK_GLASS = "break_glass"  # a promotion was forced; somebody else has to review it
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incident:
     """What people work on."""
@@ -46,3 +53,6 @@ class Incident:
     opened_at: datetime
     acknowledged_by: str = ""
     resolved_at: datetime | None = None
+    kind: IncidentKind = IncidentKind.ALERT
+    #: By when it has to be resolved, where there is such a time.
+    due_at: datetime | None = None

@@ -33,7 +33,16 @@ _TITLES = {
     "mitigated": "Mitigated: rolled back, not yet understood",
     "resolved": "Resolved",
 }
-_SIGNS = {"alert": "!", "rollback": "↶", "note": "✎", "acknowledged": "✋", "resolved": "✓", "state": "•", "page": "@"}
+_SIGNS = {
+    "break-glass": "⚠",
+    "alert": "!",
+    "rollback": "↶",
+    "note": "✎",
+    "acknowledged": "✋",
+    "resolved": "✓",
+    "state": "•",
+    "page": "@",
+}
 
 
 async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
@@ -167,6 +176,8 @@ def _about(incident: dict[str, Any], endpoint: dict[str, Any] | None) -> Compone
     ]
     if endpoint:
         pairs.append(("answers now", html.B(words.version(endpoint["stable"]))))
+    if incident["due_at"]:
+        pairs.append(("review due", when(incident["due_at"])))
     if incident["resolved_at"]:
         pairs.append(("resolved", when(incident["resolved_at"])))
     return card("About", facts(pairs))

@@ -43,6 +43,7 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
             acts=_acts(promotion, me),
         ),
         banner(state, _TITLES[state], sentence, *beside),
+        *shouted(promotion),
         people(promotion),
         evidence(report),
     ]
@@ -53,6 +54,22 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
         why = "You asked for it yourself, so somebody else has to sign." if own else "You may not sign it."
         body.insert(2, html.P(why, className="hint"))
     return Shown(title=f"{name} to {promotion['environment']}", body=body)
+
+
+def shouted(promotion: dict[str, Any]) -> list[Node]:
+    """What nobody shall overlook: that it was forced, or goes by waivers."""
+    told: list[Node] = []
+    forced = promotion["forced"]
+    if forced:
+        sentence = html.Span(
+            [f"“{forced['reason']}” ", when(forced["at"]), f" What stood in its way: {forced['past']}"]
+        )
+        review = link("Review it", to("incident", forced["review"]), className="act")
+        told.append(banner("fail", f"Forced past its gates by {forced['by']}", sentence, review))
+    if promotion["waivers"]:
+        count = words.many(len(promotion["waivers"]), "waiver")
+        told.append(banner("watch", f"Goes by {count}", promotion["sentence"]))
+    return told
 
 
 def people(promotion: dict[str, Any]) -> Component:
@@ -82,11 +99,26 @@ def people(promotion: dict[str, Any]) -> Component:
 
 def _acts(promotion: dict[str, Any], me: dict[str, Any]) -> list[Act]:
     allowed = may(me, "approve", promotion["environment"], requested_by=promotion["requested_by"])
-    if promotion["state"] != "awaiting_approval" or not allowed:
-        return []
     url = f"/promotions/{part(promotion['id'])}"
     name = f"{promotion['version']} to {promotion['environment']}"
+    acts: list[Act] = []
+    if promotion["state"] in ("refused", "awaiting_approval") and may(me, "override", promotion["environment"]):
+        acts.append(
+            Act(
+                label="Break glass",
+                url=f"{url}/force",
+                title=f"Force {name}",
+                sentence="It goes live past its gates and signatures, on your word alone. Somebody else has to"
+                " review it, and nothing of this model can be forced again before.",
+                asks="What is the emergency? It goes into the ledger.",
+                danger=True,
+                done="Forced.",
+            )
+        )
+    if promotion["state"] != "awaiting_approval" or not allowed:
+        return acts
     return [
+        *acts,
         Act(
             label="Reject",
             url=f"{url}/reject",

@@ -13,7 +13,7 @@ from lockgate.controlplane.web import charts, words
 from lockgate.controlplane.web.charts import ACCENT, SECOND, Line
 from lockgate.controlplane.web.evidence import evidence
 from lockgate.controlplane.web.may import may
-from lockgate.controlplane.web.pages.promotion import people
+from lockgate.controlplane.web.pages.promotion import people, shouted
 from lockgate.controlplane.web.pieces import (
     Act,
     Node,
@@ -64,6 +64,7 @@ async def show(rest: Rest, place: Place, me: dict[str, Any]) -> Shown:
             rollout["reason"],
             link("Watch the endpoint", to("endpoint", release["endpoint"]), className="act"),
         ),
+        *(shouted(promotion) if promotion is not None else []),
         _steps(rollout),
     ]
     if rollout["stable"] and rollout["strategy"]["steps"]:
