@@ -11,8 +11,9 @@ from lockgate.dataplane.options import read_options
 
 #: One process a core is the plan, so no library may bring threads of its own; read when they are imported.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-#: A call that ends in a thread waits up to so long for the loop, which under load never rests by itself.
-_SWITCH_SECONDS = 0.0005
+#: A call that ends in a thread waits up to so long for the loop, which under load never rests by itself; and so does
+#: the loop, each time it computes or writes, for a thread that loads a package.
+_SWITCH_SECONDS = 0.0001
 #: Open files, connections among them, that are asked for as far as the hard limit allows.
 _DESCRIPTORS = 65_536
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -43,6 +44,9 @@ ALIVE_SECONDS = 10.0
 IDLE_SECONDS = 3.0
 #: A version without a route that nobody asked for so long is exposed no more, and twice as long after is forgotten.
 SHOWN_SECONDS = 3600.0
+#: Of those, so many of an endpoint are exposed that were asked last, and twice as many are kept: a gateway that takes
+#: version after version does not grow with them.
+SHOWN_GONE = 12
 
 #: Statuses of requests that were turned away before any work, and may come again.
 _SHED = (429, 503)
@@ -105,7 +109,7 @@ class Metrics:
         # Read from its bytes, for this worker goes on counting.
         snapshots = [decoded(data), *self._others()]
         families = together(snapshots)
-        drop(families, self._unused(snapshots, SHOWN_SECONDS, routed))
+        drop(families, self._unused(snapshots, 1, routed))
         form = chosen(accept)
         return form, exposed(families, form)
 
@@ -132,7 +136,7 @@ class Metrics:
         self._counting.fold()
         self._mend(now)
         fresh = Snapshot(now, [*self._totals.families(), *self._answers(), *self._others_count()], self._totals.used())
-        gone = self._unused([fresh, self._previous], 2 * SHOWN_SECONDS, self.routed())
+        gone = self._unused([fresh, self._previous], 2, self.routed())
         if gone:
             self._totals.forget(gone)
             drop(fresh.families, gone)
@@ -180,14 +184,21 @@ class Metrics:
                 found[family.name].series[labels] = number
             yield from found.values()
 
-    def _unused(self, snapshots: list[Snapshot], seconds: float, routed: set[tuple[str, str]]) -> set[Version]:
-        """Versions without a route that nobody asked any worker for so long."""
+    def _unused(self, snapshots: list[Snapshot], times: int, routed: set[tuple[str, str]]) -> set[Version]:
+        """Versions without a route that nobody asked for long, or since many others: ``times`` as long, as many."""
         used: dict[Version, float] = {}
         for snapshot in snapshots:
             for version, at in snapshot.used.items():
-                used[version] = max(at, used.get(version, 0.0))
-        since = self._clock() - seconds
-        return {version for version, at in used.items() if at < since and version[:2] not in routed}
+                if version[:2] not in routed:
+                    used[version] = max(at, used.get(version, 0.0))
+        since = self._clock() - times * SHOWN_SECONDS
+        left: defaultdict[str, int] = defaultdict(lambda: times * SHOWN_GONE)
+        unused: set[Version] = set()
+        for version in sorted(used, key=used.__getitem__, reverse=True):
+            left[version[0]] -= 1
+            if used[version] < since or left[version[0]] < 0:
+                unused.add(version)
+        return unused
 
     # --- files
 

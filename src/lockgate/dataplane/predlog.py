@@ -81,6 +81,7 @@ class PredictionLog:
         if known is not None and known[0]() is lane and known[1].score_dtype == answer.scores.dtype:
             return known[1]
         form = _Form(version, lane, answer.scores.dtype)
+        self._forms = {name: known for name, known in self._forms.items() if known[0]() is not None}
         self._forms[version] = (ref(lane), form)
         return form
 

@@ -16,7 +16,7 @@ from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.dataplane.counting import Counting
 from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.loading import load
-from lockgate.dataplane.metrics import ALIVE_SECONDS, SHOWN_SECONDS, Metrics
+from lockgate.dataplane.metrics import ALIVE_SECONDS, SHOWN_GONE, SHOWN_SECONDS, Metrics
 from lockgate.dataplane.refusal import overloaded, too_late
 from lockgate.dataplane.telemetry.distribution import SCHEMA, SECONDS, SIZES, ZERO, Distribution
 from lockgate.dataplane.telemetry.exposition import OPEN_METRICS, PROTOBUF, TEXT, chosen, exposed
@@ -283,6 +283,19 @@ def test_a_version_nobody_asks_for_any_more_is_forgotten_by_all_at_once(tmp_path
     second.scrape()
     assert first.counting.totals.used() == {}
     assert ANSWERED not in Worker(tmp_path, "0", forest, first.now).scrape()
+
+
+def test_of_versions_that_came_and_went_only_the_newest_are_kept(tmp_path: Path, forest: Lane) -> None:
+    worker = Worker(tmp_path, "0", forest)
+    worker.metrics.routed = lambda: {("thyroid.prod", "thyroid:1")}
+    for number in range(1, 3 * SHOWN_GONE + 1):
+        worker.answer(1, f"thyroid:{number}")
+        worker.counting.fold()
+        worker.now += 1
+    seen = worker.scrape()
+    shown = [number for number in range(1, 3 * SHOWN_GONE + 1) if ANSWERED.replace("id:1", f"id:{number}") in seen]
+    assert shown == [1, *range(2 * SHOWN_GONE + 1, 3 * SHOWN_GONE + 1)], "the routed one and the newest"
+    assert len(worker.counting.totals.used()) == 1 + 2 * SHOWN_GONE
 
 
 def test_a_file_that_is_no_snapshot_is_left_out(tmp_path: Path, forest: Lane) -> None:
