@@ -17,6 +17,7 @@ from lockgate.adapters.packages.answers import Answer, class_indexes, class_name
 from lockgate.adapters.packages.build import features_of
 from lockgate.adapters.packages.graphs import load_graph
 from lockgate.adapters.packages.python_models import PythonModel
+from lockgate.adapters.packages.reference import Reference, Rows
 from lockgate.adapters.packages.remote_client import remote_runner
 from lockgate.adapters.packages.runners import Runners
 from lockgate.adapters.packages.tables import Table, present, read_table
@@ -28,7 +29,7 @@ from lockgate.domain.monitoring.quality import metric_named
 from lockgate.domain.registry.manifest import Manifest
 from lockgate.ports import Blobs, Secrets
 
-HOLDOUT = "holdout"
+HOLDOUT, TRAINING = "holdout", "training"
 
 
 class Runner(Protocol):
@@ -108,6 +109,14 @@ class Evidence:
         """What answers for the candidate; raises NotServable, CorruptArtifact."""
         return self._runner_of(self.candidate)
 
+    def baseline(self, manifest: Manifest) -> bytes | None:
+        """What a package's training data looked like, as it is kept; None where it has none."""
+        return None if manifest.baseline is None else self._blobs.get(manifest.baseline)
+
+    def another_runner(self) -> Runner:
+        """The candidate opened a second time, beside `runner`; raises as it."""
+        return self._runner_of(self.candidate)
+
     def _runner_of(self, manifest: Manifest) -> Runner:
         if manifest.lane == "upstream" and self._secrets is not None:
             return self._opened.enter_context(remote_runner(manifest, self._blobs, self._secrets))
@@ -128,33 +137,56 @@ class Evidence:
     @cached_property
     def labelled(self) -> Labelled:
         """The holdout's rows that have a label."""
-        table, name = self.table, self.policy.label
+        return self._labelled(self.table)
+
+    @cached_property
+    def training(self) -> Labelled | None:
+        """The training rows that have a label; None where there are none. Raises Invalid when they cannot be read."""
+        path = self._data.get(TRAINING)
+        if path is None or not self.policy.label:
+            return None
+        table = read_table(path, TRAINING)
+        return self._labelled(table) if len(table) and self.policy.label in table.frame.columns else None
+
+    def _labelled(self, table: Table) -> Labelled:
+        name = self.policy.label
         if not name:
             raise CannotTell("nothing says which column is the label", hint="name it in lockgate.yaml, data.label")
         if not len(table):
-            raise CannotTell("the holdout data has no row")
+            raise CannotTell(f"the {table.role} data has no row")
         if name not in table.frame.columns:
             known = ", ".join(str(column) for column in table.frame.columns)[:300]
-            raise CannotTell(f"the holdout data has no label column {name!r}", hint=f"its columns are {known}")
+            raise CannotTell(f"the {table.role} data has no label column {name!r}", hint=f"its columns are {known}")
         series: Any = table.frame[name]
         kept = present(series)
         if not kept.any():
-            raise CannotTell(f"the label column {name!r} is empty in every row")
+            raise CannotTell(f"the label column {name!r} is empty in every row of the {table.role} data")
         return Labelled(table=table, kept=kept, labels=self._labels(series[kept]))
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the candidate says of the holdout's rows with a label, all of it numbers."""
+        return self._answer(self.candidate, self.runner, "the candidate")
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """The candidate's predictions beside the labels."""
-        return self._outcomes(self.candidate, self.runner, "the candidate")
+        return self._paired(self.candidate, self.answer)
 
     @cached_property
-    def champion_outcomes(self) -> Outcomes:
-        """The champion's, on the same rows in the same order."""
+    def champion_answer(self) -> Answer:
+        """The champion's answer to the same rows in the same order, its classes in its own order."""
         if self.champion is None:
             raise CannotTell("nothing is live yet")
         if self.champion.task != self.candidate.task:
             raise PlainlyBad(f"the live version does {self.champion.task}, and this one {self.candidate.task}")
-        return self._outcomes(self.champion, self._runner_of(self.champion), "the live version")
+        return self._answer(self.champion, self._runner_of(self.champion), "the live version")
+
+    @cached_property
+    def champion_outcomes(self) -> Outcomes:
+        """The champion's predictions, by the candidate's numbers of the classes."""
+        answer = self.champion_answer
+        return self._paired(self.champion or self.candidate, answer)
 
     def metric(self, params: Mapping[str, Any]) -> Metric:
         """The metric a gate names; raises Invalid for an unknown one, or one for the other task."""
@@ -176,14 +208,23 @@ class Evidence:
             raise Invalid(f"{name} is for two classes, and the model has {len(self.candidate.classes)}")
         return metric
 
-    def features(self, manifest: Manifest) -> DataFrame:
-        """The holdout's rows with a label, as one package takes them; raises Invalid when columns are missing."""
-        labelled = self.labelled
+    @cached_property
+    def reference(self) -> Reference:
+        """A plain model of the same rows, to see by what the data are worth."""
+        known = self.training
+        learned = None if known is None else Rows(frame=self.features(self.candidate, known), labels=known.labels)
+        judged = Rows(frame=self.features(self.candidate), labels=self.labelled.labels)
+        return Reference(judged, learned, classes=len(self.candidate.classes))
+
+    def features(self, manifest: Manifest, labelled: Labelled | None = None) -> DataFrame:
+        """Rows with a label, the holdout's by default, as a package takes them; raises Invalid when columns are
+        missing."""
+        labelled = labelled or self.labelled
         beside = (self.policy.label, self.policy.subject)
         frame: Any = features_of(labelled.table, manifest.signature.inputs, leave_out=beside)
         return frame[labelled.kept].reset_index(drop=True)
 
-    def _outcomes(self, manifest: Manifest, runner: Runner, who: str) -> Outcomes:
+    def _answer(self, manifest: Manifest, runner: Runner, who: str) -> Answer:
         answer = runner.answer(self.features(manifest))
         broken = int((~np.isfinite(answer.scores.reshape(len(answer), -1)).all(axis=1)).sum())
         if broken:
@@ -191,7 +232,7 @@ class Evidence:
                 f"{who} answers {broken} of {len(answer)} holdout rows with something that is no number",
                 hint="look at rows with missing or extreme values",
             )
-        return self._paired(manifest, answer)
+        return answer
 
     def _paired(self, manifest: Manifest, answer: Answer) -> Outcomes:
         labels = self.labelled.labels

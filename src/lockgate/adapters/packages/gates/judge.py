@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
+from lockgate.adapters.packages.gates.behaviour import judge_behaviour
+from lockgate.adapters.packages.gates.data import judge_data
 from lockgate.adapters.packages.gates.latency import judge_latency
 from lockgate.adapters.packages.gates.quality import judge_quality
 from lockgate.adapters.packages.gates.regression import judge_regression
+from lockgate.adapters.packages.gates.skill import judge_skill
 from lockgate.adapters.packages.gates.slices import judge_slices
 from lockgate.adapters.packages.gates.static import judge_format, judge_parity, judge_signature
 from lockgate.adapters.packages.runners import Runners
@@ -32,6 +35,9 @@ _JUDGES: dict[str, _Judge] = {
     "format": lambda evidence, params, rng: judge_format(evidence, params),
     "parity": lambda evidence, params, rng: judge_parity(evidence, params),
     "signature": lambda evidence, params, rng: judge_signature(evidence, params),
+    "behaviour": judge_behaviour,
+    "data": judge_data,
+    "skill": judge_skill,
     "quality": judge_quality,
     "regression": judge_regression,
     "slices": judge_slices,

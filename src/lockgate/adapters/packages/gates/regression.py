@@ -14,6 +14,7 @@ from lockgate.adapters.packages.answers import Floats
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.gates import figures
 from lockgate.adapters.packages.gates.limits import CONFIDENCE, LEAST_ROWS, SLICE_ROWS, parts_of
+from lockgate.adapters.packages.gates.rowwise import surely_worse
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.records import GateResult
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes
@@ -54,6 +55,11 @@ def judge_regression(evidence: Evidence, params: dict[str, Any], rng: np.random.
         named = ", ".join(f"{item['column']}={item['group']} ({item['difference']:+.4g})" for item in worse[:3])
         verdict, sentence = Verdict.FAIL, f"{sentence}; surely worse than the live version on {named}"
         hint = "look at these groups: they would be served worse than today"
+    found_worse, rowwise = surely_worse(evidence, margin)
+    if found_worse:
+        told = "; ".join(map(str, found_worse[:3]))
+        verdict, sentence = Verdict.FAIL, f"surely worse than the live version: {told}; over all, {sentence}"
+        hint = hint or "look at these rows: they would be served worse than today"
     return GateResult(
         gate="regression",
         name=metric.name,
@@ -71,6 +77,7 @@ def judge_regression(evidence: Evidence, params: dict[str, Any], rng: np.random.
             "confidence": confidence,
             "rows": len(ours),
             "slices": slices,
+            "rowwise": rowwise,
         },
     )
 

@@ -1,0 +1,119 @@
+"""Whether the holdout's rows are as hard, and of the same classes, as the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
+
+from lockgate.adapters.packages.answers import Floats
+from lockgate.adapters.packages.evidence import CannotTell, Evidence
+from lockgate.adapters.packages.gates.figures import rounded
+from lockgate.adapters.packages.gates.findings import Finding
+from lockgate.adapters.packages.gates.limits import LEAST_ROWS
+from lockgate.base.verdict import Verdict
+
+#: Standard errors apart, and share of the smaller loss, before a difference counts.
+_ERRORS, _SHARE, _LEAST = 4.0, 0.5, 0.03
+#: Chance of a false alarm, and share of the rows that moved to another class, of the comparison of labels.
+_ALPHA, _MOVED = 1e-4, 0.15
+
+
+def losses(labels: Floats, scores: Floats, spread: float) -> Floats:
+    """A loss a row, shape (rows,): one minus the probability of the true class, or squared error over the spread's."""
+    if scores.ndim == 1:
+        return (labels - scores) ** 2 / spread**2
+    return 1 - scores[np.arange(len(labels)), labels.astype(np.int64)]
+
+
+def equally_hard(evidence: Evidence) -> Iterator[Finding]:
+    """A plain model of the training rows must not find rows it has not seen much easier among them than in the holdout,
+    nor much harder: rows that repeat make them easy, labels that are wrong make them hard."""
+    reference = evidence.reference
+    inside, learned = reference.on_learned, reference.learned
+    if inside is None or learned is None:
+        yield Finding(name="equally hard", verdict=Verdict.PASS, sentence="there are no training rows to compare with")
+        return
+    labels = evidence.labelled.labels
+    kept = labels >= 0 if evidence.candidate.classes else np.isfinite(labels.astype(np.float64))
+    if min(len(learned), int(kept.sum())) < LEAST_ROWS:
+        raise CannotTell(f"there are fewer than {LEAST_ROWS} labelled rows to compare", hint="label more rows")
+    spread = float(np.std(learned.labels.astype(np.float64))) or 1.0
+    there = _mistakes(learned.labels.astype(np.float64), inside, spread)
+    here = _mistakes(labels[kept].astype(np.float64), reference.on_judged[kept], spread)
+    apart = float(there.mean() - here.mean())
+    error = sqrt(float(np.var(there)) / len(there) + float(np.var(here)) / len(here))
+    limit = max(_LEAST, _SHARE * min(float(there.mean()), float(here.mean())), _ERRORS * error)
+    told = f"a plain model is off by {there.mean():.3g} on unseen training rows and {here.mean():.3g} on the holdout"
+    bad = abs(apart) > limit
+    hint = (
+        "look for wrong labels among the training rows"
+        if apart > 0
+        else "look for rows that repeat in training, or for a holdout from elsewhere"
+    )
+    yield Finding(
+        name="equally hard",
+        verdict=Verdict.FAIL if bad else Verdict.PASS,
+        sentence=f"{told}; {limit:.3g} apart is allowed",
+        hint=hint if bad else "",
+        figures={"training": rounded(float(there.mean())), "holdout": rounded(float(here.mean()))},
+    )
+
+
+def _mistakes(labels: Floats, scores: Floats, spread: float) -> Floats:
+    # Wrong labels make a model unsure everywhere, but wrong only where they are.
+    if scores.ndim == 1:
+        return losses(labels, scores, spread)
+    return (scores.argmax(axis=1) != labels).astype(np.float64)
+
+
+def labels_alike(evidence: Evidence) -> Iterator[Finding]:
+    """The classes of the holdout: more than one, all known to the model, and in shares like those of training."""
+    if not evidence.candidate.classes:
+        yield Finding(name="labels", verdict=Verdict.PASS, sentence="the label is a number")
+        return
+    classes = len(evidence.candidate.classes)
+    labels = evidence.labelled.labels
+    strange = int((labels < 0).sum())
+    counts = np.bincount(labels[labels >= 0], minlength=classes)
+    if strange:
+        yield Finding(
+            name="unknown classes",
+            verdict=Verdict.FAIL,
+            sentence=f"{strange:,} holdout rows are of a class that the model does not know",
+            hint="train it on every class there is",
+        )
+    if (counts > 0).sum() < 2:
+        yield Finding(
+            name="one class",
+            verdict=Verdict.FAIL,
+            sentence="all holdout rows are of one class, so no figure tells anything",
+            hint="hold out rows of every class",
+        )
+        return
+    yield from _shares(evidence, counts, classes)
+
+
+def _shares(evidence: Evidence, counts: NDArray[np.intp], classes: int) -> Iterator[Finding]:
+    known = evidence.training
+    if known is None:
+        yield Finding(name="labels", verdict=Verdict.PASS, sentence="there are no training rows to compare with")
+        return
+    before = np.bincount(known.labels[known.labels >= 0], minlength=classes)
+    table = np.stack([before, counts])[:, (before + counts) > 0]
+    moved = float(np.abs(before / max(before.sum(), 1) - counts / counts.sum()).sum() / 2)
+    tested: Any = chi2_contingency(table) if table.shape[1] > 1 and before.sum() else None
+    chance = 0.0 if tested is None else float(tested.pvalue)
+    bad = moved > _MOVED and chance < _ALPHA
+    yield Finding(
+        name="labels",
+        verdict=Verdict.FAIL if bad else Verdict.PASS,
+        sentence=f"{moved:.1%} of the holdout's rows would have to change class to be shared out as in training;"
+        f" {_MOVED:.0%} is allowed",
+        hint="draw training and holdout rows from the same days and places" if bad else "",
+        figures={"moved": rounded(moved)},
+    )
