@@ -24,8 +24,8 @@ from lockgate.adapters.packages.gates.groups import groups_of
 _ALPHA = 0.002
 #: Fewest rows of a group, and most columns and groups of one that are looked at.
 _LEAST, _MOST_COLUMNS, _MOST_GROUPS = 40, 40, 12
-#: Smallest loss that matters on all rows, and on a class or group of them.
-_ALL, _GROUP = 0.02, 0.08
+#: What a margin may allow at least and at most: on all rows, and on a class or group of them.
+_ALL, _GROUP = (0.02, 0.05), (0.08, 0.12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def surely_worse(evidence: Evidence, margin: float) -> tuple[list[Worse], list[d
     """Where the candidate is surely worse than the live version, and what was compared.
 
     Args:
-        margin: how much worse is allowed on all rows at least; groups are allowed four times as much.
+        margin: how much worse is allowed, within bounds that hold for losses.
     """
     losses = list(_losses(evidence))
     groups = list(_groups(evidence))
@@ -58,7 +58,8 @@ def surely_worse(evidence: Evidence, margin: float) -> tuple[list[Worse], list[d
     told: list[dict[str, Any]] = []
     for name, own, beside in losses:
         for where, rows in (("all rows", np.arange(len(own))), *groups):
-            allowed = max(margin, _ALL) if where == "all rows" else max(4 * margin, _GROUP)
+            least, most = _ALL if where == "all rows" else _GROUP
+            allowed = min(max(margin, least), most)
             difference = own[rows] - beside[rows]
             error = sqrt(float(np.var(difference)) / len(rows)) + 1e-12
             sigmas = (float(difference.mean()) - allowed) / error
