@@ -203,6 +203,8 @@ def a_report(**changes: Any) -> Json:
         "package": "sha256:" + "a" * 64,
         "policy_digest": "sha256:" + "b" * 64,
         "champion": None,
+        "data": {},
+        "created_at": "2026-05-01T12:00:00Z",
         "results": [result],
         "verdict": "pass",
         **changes,

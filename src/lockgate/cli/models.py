@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lockgate.base.errors import Exists, NotFound
+from lockgate.base.errors import Exists, Invalid, NotFound
 from lockgate.cli.asking import AsJson, Limit, Wait, client, first, version_named
 from lockgate.cli.console import give_fields, give_json, give_table, moment, say, steps
+from lockgate.cli.reporting import Files, Html, Junit, Markdown, Sarif
 
 
 def init(
@@ -39,6 +40,10 @@ def submit(
     to: Annotated[str, typer.Option(help="Environment to go to at once; none only packages it.")] = "dev",
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the audit trail.")] = "submitted",
     wait: Wait = True,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
+    html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a logged model: it is packaged, gated and, in dev, live when this ends.
@@ -50,7 +55,9 @@ def submit(
     source = source_of(run_id=run, artifact=artifact, model=model, uri=uri)
     with client(ctx) as asked, steps() as tell:
         target = None if to == "none" else to
-        done = submit_model(asked, config, source, to=target, reason=reason, wait=wait, tell=tell)
+        files = Files(junit=junit, sarif=sarif, markdown=markdown, html=html, config=config)
+        judged = files.when_judged(asked.report)
+        done = submit_model(asked, config, source, to=target, reason=reason, wait=wait, tell=tell, judged=judged)
     if as_json:
         give_json({"version": done.version, "promotion": done.promotion, "rollout": done.rollout})
         return
@@ -99,9 +106,15 @@ def versions(
 def report(
     ctx: typer.Context,
     which: Annotated[str, typer.Argument(help="A report's id, or a version such as thyroid:3 for its newest.")],
+    form: Annotated[
+        str, typer.Option("--format", help="text, markdown, html, json, junit or sarif; printed as it is.")
+    ] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Show a gate report: what each gate says, on which figures."""
+    forms = ("text", "markdown", "html", "json", "junit", "sarif")
+    if form not in forms:
+        raise Invalid(f"there is no format {form!r}", hint=f"take one of {', '.join(forms)}")
     with client(ctx) as asked:
         if ":" in which:
             model, number = version_named(which)
@@ -110,8 +123,11 @@ def report(
                 raise NotFound(f"{which} has no gate report yet", hint=f"`lockgate promote {which} dev` makes one")
         else:
             found = asked.report(which)
-    if as_json:
+        rendered = asked.rendered_report(found["id"], form) if form not in ("text", "json") else ""
+    if as_json or form == "json":
         give_json(found)
+    elif rendered:
+        print(rendered, end="")
     else:
         show_report(found)
 

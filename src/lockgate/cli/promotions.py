@@ -11,6 +11,7 @@ from lockgate.base.errors import NotAllowedNow
 from lockgate.cli.asking import AsJson, Limit, Reason, Wait, client, first, version_named
 from lockgate.cli.console import give_fields, give_json, give_table, moment, say, steps
 from lockgate.cli.models import show_report
+from lockgate.cli.reporting import Files, Html, Junit, Markdown, Sarif
 
 Which = Annotated[str, typer.Argument(help="The promotion's id; `lockgate promotions` lists them.")]
 
@@ -21,6 +22,10 @@ def promote(
     environment: Annotated[str, typer.Argument(help="Where to: dev, test or prod.")],
     reason: Reason,
     wait: Wait = True,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
+    html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask that a version goes to an environment; stays until it is refused, awaits a signature, or is live."""
@@ -30,7 +35,9 @@ def promote(
     with client(ctx) as asked, steps() as tell:
         promotion = asked.promote(model, number, environment, reason=reason)
         if wait:
-            done = finish(asked, asked.get_version(model, number), promotion["id"], tell=tell)
+            judged = Files(junit=junit, sarif=sarif, markdown=markdown, html=html).when_judged(asked.report)
+            known = asked.get_version(model, number)
+            done = finish(asked, known, promotion["id"], tell=tell, judged=judged)
             promotion = done.promotion or promotion
     if as_json:
         give_json(promotion)

@@ -24,6 +24,7 @@ from lockgate.controlplane.api.routers import (
     policies,
     promotions,
     registry,
+    reports,
     rollouts,
     state,
     waivers,
@@ -40,6 +41,7 @@ LOOP_DIED = 70
 
 ROUTERS = (
     registry.router,
+    reports.router,
     state.router,
     policies.router,
     waivers.router,

@@ -118,6 +118,10 @@ class Client:
         """One gate report."""
         return self._api.get(f"/reports/{_part(id)}")
 
+    def rendered_report(self, id: str, form: str) -> str:
+        """One gate report as html, markdown, json, junit or sarif."""
+        return self._api.text(f"/reports/{_part(id)}/rendered", format=form)
+
     def jobs(self, state: str | None = None) -> Iterator[Json]:
         """Long work, newest first."""
         return self._api.pages("/jobs", state=state)

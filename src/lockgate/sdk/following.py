@@ -45,8 +45,10 @@ class Follower:
         why = str(now["failure"] or work["error"] or f"its job was {work['state']}")
         raise NotServable(f"{now['id']} could not be packaged: {why}", hint=str(now["hint"]))
 
-    def gates(self, promotion: str, *, tell: Tell, patience: float = 3600.0) -> Json:
-        """Until a promotion's gates have spoken; gives the promotion.
+    def gates(
+        self, promotion: str, *, tell: Tell, patience: float = 3600.0, judged: Callable[[Json], None] | None = None
+    ) -> Json:
+        """Until a promotion's gates have spoken; gives the promotion. ``judged`` is given it before anything is raised.
 
         Raises:
             GateRefused: a gate did not pass; its problems are what each such gate says.
@@ -59,6 +61,8 @@ class Follower:
             return now, str(work or now["sentence"] or now["state"]), over
 
         now = self._until(look, tell, patience, f"promotion {promotion}")
+        if judged is not None:
+            judged(now)
         if now["state"] == "refused":
             raise self._refusal(now)
         if now["state"] == "rejected":

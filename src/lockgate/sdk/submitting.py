@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,9 +62,11 @@ def submit_model(
     reason: str = "",
     wait: bool = True,
     tell: Tell,
+    judged: Callable[[Json], None] | None = None,
 ) -> Submitted:
     """Upload the tables that the file names, submit, and wait as far as ``to`` goes by itself.
 
+    ``judged`` is given the promotion when its gates have spoken, before anything is raised.
     ``source`` is None where nobody named one, which only a model that is answered elsewhere can do without.
 
     Raises:
@@ -88,12 +90,14 @@ def submit_model(
     promotion = next(client.promotions(version=version["id"], environment=to), None)
     if promotion is None:
         return Submitted(version=version)
-    return finish(client, version, promotion["id"], tell=tell)
+    return finish(client, version, promotion["id"], tell=tell, judged=judged)
 
 
-def finish(client: Client, version: Json, promotion_id: str, *, tell: Tell) -> Submitted:
+def finish(
+    client: Client, version: Json, promotion_id: str, *, tell: Tell, judged: Callable[[Json], None] | None = None
+) -> Submitted:
     """Wait until a promotion is refused, awaits signatures, or its rollout is over."""
-    promotion = client.follow.gates(promotion_id, tell=tell)
+    promotion = client.follow.gates(promotion_id, tell=tell, judged=judged)
     if promotion["state"] != "released":
         return Submitted(version=version, promotion=promotion)
     rollout = client.follow.rollout(promotion_id, tell=tell)

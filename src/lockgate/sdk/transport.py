@@ -50,6 +50,13 @@ class Transport:
         asked = {name: value for name, value in query.items() if value is not None}
         return self._asked(lambda: self._http.get(self.url + path, params=asked))
 
+    def text(self, path: str, **query: Any) -> str:
+        """GET of what is no JSON."""
+        answer = self._sent(lambda: self._http.get(self.url + path, params=query, headers={"Accept": "*/*"}))
+        if not answer.is_success:
+            raise error_of(answer.status_code, _told(answer))
+        return answer.text
+
     def post(self, path: str, body: Any) -> Any:
         """POST with a key, so that trying again cannot do it twice."""
         headers = {"Idempotency-Key": str(uuid.uuid4())}

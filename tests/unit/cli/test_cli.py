@@ -413,3 +413,35 @@ def test_a_file_where_the_home_should_be_is_told(run: Run, tmp_path: Path):
     said = run("up", "--home", "h")
     assert said.code == 2
     assert "cannot use" in said.err
+
+
+def test_a_pipeline_gets_its_files_and_annotations_also_when_a_gate_refuses(
+    run: Run, api: SmallApi, tmp_path: Path
+) -> None:
+    gating = a_promotion(state="gating", sentence="judging", report=None)
+    refused = a_promotion(state="refused", sentence="gate quality fails")
+    bad = {**a_report()["results"][0], "verdict": "fail", "sentence": "roc_auc is 0.7", "hint": "train a better one"}
+    api.on("POST", "/promotions", (202, {"promotion": gating, "job": "job_2"}))
+    api.on("GET", "/models/thyroid/versions/3", (200, a_version()))
+    api.on("GET", "/promotions/promo_1", (200, gating), (200, refused))
+    api.on("GET", "/reports/rep_1", (200, a_report(results=[bad], verdict="fail")))
+    (tmp_path / "lockgate.yaml").write_text("model: thyroid\ngates:\n  - quality: {metric: roc_auc}\n")
+    files = ("--junit", "out/r.xml", "--sarif", "out/r.sarif", "--markdown", "out/r.md", "--html", "out/r.html")
+    said = run("promote", "thyroid:3", "prod", "--reason", "better", *files, GITHUB_ACTIONS="true")
+    assert said.code == 1
+    assert (
+        "::error file=lockgate.yaml,line=3,title=gate quality roc_auc%3A fail::roc_auc is 0.7. Next: train" in said.err
+    )
+    out = tmp_path / "out"
+    assert "0 of 1 gates pass" in (out / "r.md").read_text()
+    assert 'failures="1"' in (out / "r.xml").read_text()
+    assert json.loads((out / "r.sarif").read_text())["version"] == "2.1.0"
+    assert (out / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_report_is_printed_in_the_form_that_is_asked_for(run: Run, api: SmallApi) -> None:
+    api.on("GET", "/reports/rep_1", (200, a_report()))
+    api.on("GET", "/reports/rep_1/rendered", lambda asked: (200, {"form": asked.query["format"]}))
+    assert '"markdown"' in run("report", "rep_1", "--format", "markdown").out
+    assert json.loads(run("report", "rep_1", "--format", "json").out)["id"] == "rep_1"
+    assert run("report", "rep_1", "--format", "word").code == 2

@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 from lockgate.controlplane.web import words
 from lockgate.controlplane.web.figures import DRAWN, against_limit, pictures
 from lockgate.controlplane.web.pieces import Node, badge, card, chip, facts, tone
+from lockgate.controlplane.web.rest import part
 
 _WORST = {"fail": 0, "unknown": 1, "pass": 2}
 
@@ -36,8 +37,17 @@ def evidence(report: Mapping[str, Any] | None) -> Component:
         "Evidence",
         html.Div([_gate(result) for result in results], className="gates"),
         html.Div([html.Div("These verdicts hold for exactly this:", className="hint"), bound], className="bound"),
+        html.Div(["The report as ", *_forms(str(report["id"]))], className="hint"),
         aside=badge(report["verdict"], f"{passed} of {len(results)} gates pass"),
     )
+
+
+def _forms(report: str) -> list[Node]:
+    found: list[Node] = []
+    for form in ("html", "markdown", "json", "junit", "sarif"):
+        address = f"/api/v1/reports/{part(report)}/rendered?format={form}"
+        found += [html.A(form, href=address, target="_blank", rel="noopener"), " "]
+    return found
 
 
 def _gate(result: Mapping[str, Any]) -> Component:
@@ -58,8 +68,15 @@ def _gate(result: Mapping[str, Any]) -> Component:
         for key, value in figures.items()
         if _small(value) and key not in drawn
     ]
+    champion = figures.get("champion")
+    if isinstance(champion, dict) and "value" in champion:
+        small.append(chip(f"live version {words.figure(cast(dict[str, Any], champion)['value'])}"))
     if small:
         told.append(html.Div(small, className="chips"))
+    if result["digest"]:
+        told.append(
+            html.Div(["evidence ", html.Code(words.short(result["digest"]), title=result["digest"])], className="hint")
+        )
     return html.Article(told, className=f"gate {tone(result['verdict'])}")
 
 

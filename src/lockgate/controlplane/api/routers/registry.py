@@ -120,14 +120,6 @@ def list_reports(
         return records_page(found, limit)
 
 
-@router.get("/reports/{report}")
-@needs(Action.VIEW)
-def show_report(report: str, access: AccessTo) -> GateReport:
-    """One gate report, with the figures of every gate."""
-    with access.parts.store.reading() as tx:
-        return tx.get(GateReport, report)
-
-
 @router.get("/jobs")
 @needs(Action.VIEW)
 def list_jobs(

@@ -1,0 +1,1 @@
+"""A gate report in the forms that people and other programs read."""
