@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import lockgate
@@ -53,7 +54,7 @@ def refuse_worse(stage: Stage, logged: int) -> None:
 
 
 def catch_careless(stage: Stage, logged: int) -> Caught:
-    """A candidate that passes its gates, whose holdout has no gaps, and has no answer for real records with gaps.
+    """A candidate that has no answer for records with gaps. A gate says so; two people overrule it for an hour.
 
     Its lockgate.yaml leaves the shadow out, so that its canary has to catch it.
     """
@@ -62,7 +63,9 @@ def catch_careless(stage: Stage, logged: int) -> Caught:
     if _SHADOW not in text:
         raise NotHappened("lockgate.yaml has no shadow stage to leave out")
     config.write_text(text.replace(_SHADOW, ""), encoding="utf-8")
-    number = _through_test(stage, _registered(stage, logged), config, reason="better on complete records")
+    number = _to_dev(stage, _registered(stage, logged), config, reason="better on complete records")
+    _overrule_behaviour(stage, number)
+    lockgate.promote(MODEL, number, "test", reason="waived", tell=stage.screen.now, client=stage.people.ada)
     promotion = _approved(stage, number, reason="its figures are good")
     try:
         stage.people.grace.follow.rollout(promotion["id"], tell=stage.screen.now, patience=120.0)
@@ -82,6 +85,28 @@ def catch_careless(stage: Stage, logged: int) -> Caught:
         stage.people.grace.rollback(f"{MODEL}.{environment}", reason=f"v{number} fails on records with gaps")
     stage.screen.done(f"grace took v{number} out of test and dev, too")
     return Caught(number=number, release=str(rollout["release"]))
+
+
+def _overrule_behaviour(stage: Stage, number: int) -> None:
+    people = stage.people
+    try:
+        lockgate.promote(MODEL, number, "test", reason="better", tell=stage.screen.now, client=people.ada)
+    except GateRefused as error:
+        stage.screen.done(f"refused: {'; '.join(error.problems) or error.message}")
+    else:
+        raise NotHappened("the careless candidate has no answer for gaps, and no gate said so")
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    for environment in ("test", "prod"):
+        waiver = people.ada.govern.ask_waiver(
+            model=MODEL,
+            environment=environment,
+            gate="behaviour",
+            version=f"{MODEL}:{number}",
+            expires_at=until,
+            reason="the clinics promise complete records",
+        )
+        people.grace.govern.decide_waiver(waiver["id"], "approve", reason="for an hour, and in a canary")
+    stage.screen.done("grace grants ada a waiver for an hour: the clinics promise complete records")
 
 
 def release_better(stage: Stage, logged: int) -> Released:

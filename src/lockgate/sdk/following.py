@@ -124,7 +124,10 @@ class Follower:
         bad = [result for result in results if result["verdict"] != "pass"]
         return GateRefused(
             str(promotion["sentence"] or "a gate does not let this version through"),
-            problems=[f"{result['gate']} {result['name']}: {result['sentence']}" for result in bad],
+            problems=[
+                f"{' '.join(part for part in (result['gate'], result['name']) if part)}: {result['sentence']}"
+                for result in bad
+            ],
             hint="; ".join(dict.fromkeys(str(result["hint"]) for result in bad if result["hint"])),
         )
 

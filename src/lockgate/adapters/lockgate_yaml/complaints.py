@@ -42,9 +42,35 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
         # jsonschema complains once for each missing key, and each complaint names them all.
         if missing and error.message.startswith(repr(missing[0])):
             yield from ((path, f"{name} is missing") for name in missing)
+    elif error.validator in ("oneOf", "anyOf") and not _demands_keys(error):
+        yield from _forms(error)
     elif error.validator not in ("oneOf", "anyOf") or isinstance(error.instance, dict):
         # A list where a block should be has been told of by its type already.
         yield path, _sentence(error)
+
+
+def _demands_keys(error: ValidationError) -> bool:
+    return all("required" in branch for branch in cast("list[dict[str, Any]]", error.validator_value))
+
+
+def _forms(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A value that may have one of several forms: what is wrong with it in the form that it was meant to have."""
+    branches = cast("list[dict[str, Any]]", error.validator_value)
+    wrong: dict[int, list[ValidationError]] = {}
+    for inner in error.context or []:
+        wrong.setdefault(int(inner.schema_path[0]), []).append(inner)
+    meant = [inners for inners in wrong.values() if not any(_of_another_type(inner, error) for inner in inners)]
+    if meant:
+        for inner in meant[0]:
+            yield from explain(inner)
+        return
+    types = [str(branch["type"]) for branch in branches if isinstance(branch.get("type"), str)]
+    told = _type_names(types) if types else "of another form"
+    yield tuple(error.absolute_path), f"should be {told}, and is {_shown(error.instance)}"
+
+
+def _of_another_type(inner: ValidationError, error: ValidationError) -> bool:
+    return inner.validator == "type" and inner.absolute_path == error.absolute_path
 
 
 def str_keys(value: Any) -> set[str]:

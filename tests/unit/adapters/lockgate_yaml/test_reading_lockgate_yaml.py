@@ -144,6 +144,9 @@ environments:
         ("gates: [{slices: {metric: f1, by: [], gap: 1}}]", "gates[0].slices.by: is an empty list"),
         ("gates: [{slices: {metric: f1, by: [a, a], gap: 1}}]", "names something twice"),
         ("environments: {prod: {approvals: 0}}", "prod takes at least one approval"),
+        ("environments: {prod: {approvals: -1}}", "prod.approvals: -1 is out of range: at least 0"),
+        ("environments: {prod: {approvals: two}}", "should be a whole number or a list, and is 'two'"),
+        ("environments: {prod: {approvals: [{people: 0}]}}", "approvals[0].people: 0 is out of range"),
         ("environments: {prod: {rollout: [{traffic: 5%}]}}", "rollout[0]: needs shadow or traffic and for"),
         ("environments: {prod: {rollout: [{shadow: 1m, for: 1m}]}}", "for: does not go with shadow"),
         (

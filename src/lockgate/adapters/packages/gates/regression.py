@@ -57,8 +57,8 @@ def judge_regression(evidence: Evidence, params: dict[str, Any], rng: np.random.
         hint = "look at these groups: they would be served worse than today"
     found_worse, rowwise = surely_worse(evidence, margin)
     if found_worse:
-        told = "; ".join(map(str, found_worse[:3]))
-        verdict, sentence = Verdict.FAIL, f"surely worse than the live version: {told}; over all, {sentence}"
+        told = "; ".join(map(str, found_worse[:2]))
+        verdict, sentence = Verdict.FAIL, f"{sentence}; surely worse than the live version: {told}"
         hint = hint or "look at these rows: they would be served worse than today"
     return GateResult(
         gate="regression",
