@@ -13,7 +13,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lockgate.controlplane.api.app import create_app
-from lockgate.controlplane.api.routers import audit, incidents, monitoring, promotions, registry, rollouts, state
+from lockgate.controlplane.api.routers import (
+    audit,
+    incidents,
+    monitoring,
+    promotions,
+    registry,
+    reports,
+    rollouts,
+    state,
+)
 from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
 from lockgate.domain.access.records import RoleName
 from lockgate.domain.gates.records import Release
@@ -25,6 +34,7 @@ from tests.programs.history import History, tell
 CHROMIUM = Path("/usr/bin/chromium")
 ROUTERS = (
     registry.router,
+    reports.router,
     state.router,
     promotions.router,
     rollouts.router,
