@@ -263,9 +263,11 @@ def _loops(settings: Settings, parts: Parts) -> list[Loop]:
     from lockgate.workflows.close_dead_job import close_dead_job
     from lockgate.workflows.deliver_outbox import Receiver, alias_receiver, deliver_outbox
     from lockgate.workflows.find_signals import SignalFinder
+    from lockgate.workflows.judge_rollout import RolloutJudge
     from lockgate.workflows.watch_endpoint import watch_endpoints
 
     counts = parts.counts
+    judge = RolloutJudge(store=parts.store, counts=counts, labels=parts.labels)
     finder = SignalFinder(parts.store, counts, parts.labels, parts.configs)
     receivers: dict[str, list[Receiver]] = {
         "mlflow.alias": [alias_receiver(parts.store, MLflowSource(settings.mlflow_socket))],
@@ -283,7 +285,7 @@ def _loops(settings: Settings, parts: Parts) -> list[Loop]:
             log.error("endpoint.unseen", endpoint=endpoint, trouble=trouble)
 
     return [
-        Loop(name="rollouts", every=0.5, step=lambda: ring_after(advance_rollouts(parts.store, counts, parts.clock))),
+        Loop(name="rollouts", every=0.5, step=lambda: ring_after(advance_rollouts(parts.store, judge, parts.clock))),
         Loop(name="watch", every=2.0, step=watch),
         Loop(name="outbox", every=0.5, step=lambda: deliver_outbox(parts.outbox, receivers)),
     ]

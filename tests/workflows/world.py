@@ -36,6 +36,7 @@ from lockgate.workflows.advance_rollout import advance_rollouts
 from lockgate.workflows.approve_promotion import approve_promotion
 from lockgate.workflows.count_profiles import Counts, HeldBaselines
 from lockgate.workflows.find_signals import SignalFinder
+from lockgate.workflows.judge_rollout import RolloutJudge
 from lockgate.workflows.publish_route import latest_table
 from lockgate.workflows.release_version import decide_promotion
 from lockgate.workflows.request_promotion import request_promotion
@@ -90,6 +91,7 @@ class World:
         self.blobs = DirectoryBlobs(self.root / "blobs")
         self.configs = YamlConfigs()
         self.counts = Counts(profiles=self.profiles, blobs=self.blobs, held=HeldBaselines())
+        self.rollout_judge = RolloutJudge(store=self.store, counts=self.counts, labels=self.labels)
         self.finder = SignalFinder(self.store, self.counts, self.labels, self.configs)
         self._seq = 0
         self._rng = np.random.default_rng(7)
@@ -269,7 +271,7 @@ class World:
 
     def advance(self, *, minutes: float = 0) -> None:
         self.clock.advance(minutes=minutes)
-        advance_rollouts(self.store, self.counts, self.clock)
+        advance_rollouts(self.store, self.rollout_judge, self.clock)
 
     def watch(self) -> int:
         return watch_endpoints(self.store, self.finder, self.ids, self.clock).rolled_back

@@ -24,8 +24,9 @@ from lockgate.dataplane.options import Options
 from lockgate.dataplane.plane import Plane
 from lockgate.dataplane.reading import Read, read_instances, read_invocation, read_oip
 from lockgate.dataplane.refusal import Refused, bad_input, failure_of, overloaded, too_late, unavailable
-from lockgate.dataplane.routing import PINNED, LiveEndpoint, LiveTable, LiveTarget
+from lockgate.dataplane.routing import LiveEndpoint, LiveTable, LiveTarget
 from lockgate.dataplane.unpacking import Unpacker
+from lockgate.domain.routing.table import PINNED
 
 #: Bytes of a routing key.
 MOST_KEY = 1024

@@ -13,9 +13,6 @@ from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.refusal import Refused, not_found, unavailable
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, RouteTable, Target, pick, picker
 
-#: The role under which requests for a version by its number are counted, so that they judge nobody.
-PINNED = "pinned"
-
 
 class LiveTarget:
     """One version on one endpoint, in one generation."""

@@ -148,5 +148,10 @@ def describe_rollout(rollout: Json) -> str:
 def describe_step(step: Json) -> str:
     """What a step shows the candidate, such as ``5% for 600 s``."""
     share = f"{step['weight'] / 100:g}%"
-    shown = f"shadow of {share}" if step["kind"] == "shadow" else share
-    return f"{shown} for {step['seconds']:g} s"
+    time = "until a person lets it go on" if step.get("manual") else f"for {step['seconds']:g} s"
+    asked = step.get("experiment")
+    if asked:
+        shares = "shares that follow it" if asked["bandit"] else share
+        return f"experiment on {asked['metric']} with {shares}, {step['seconds']:g} s at most"
+    shown = {"shadow": f"shadow of {share}", "preview": "preview by its number"}.get(step["kind"], share)
+    return f"{shown} {time}"

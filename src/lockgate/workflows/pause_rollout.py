@@ -29,15 +29,12 @@ def _set_paused(store: Store, rollout_id: str, why: Why, *, paused: bool) -> Rol
         before = tx.get(Rollout, rollout_id)
         if before.phase.over:
             raise NotAllowedNow(f"{before.id} is {before.phase.value} already")
-        after = tx.save(
-            replace(
-                before,
-                paused=paused,
-                phase=Phase.HOLDING if paused else Phase.RUNNING,
-                # The hold deadline counts from here: a person's pause must not run it out.
-                step_started_at=before.step_started_at if paused else why.at,
-                reason=why.reason,
-            )
-        )
+        if before.phase is Phase.SCHEDULED:
+            after = tx.save(replace(before, paused=paused, reason=why.reason))
+        elif paused:
+            after = tx.save(replace(before, paused=True, phase=Phase.HOLDING, reason=why.reason))
+        else:
+            # The hold deadline counts from here: neither a pause nor a stage that waits for a person may run it out.
+            after = tx.save(replace(before, paused=False, phase=Phase.RUNNING, confirmed_at=why.at, reason=why.reason))
         tx.record("rollout.paused" if paused else "rollout.continued", after, before=before, after=after)
         return after

@@ -14,6 +14,10 @@ from lockgate.workflows.publish_route import publish_route
 
 def publish_rollout(tx: Transaction, endpoint: Endpoint, rollout: Rollout, why: Why) -> Endpoint:
     """Bring endpoint and routes in line with the rollout, as part of the caller's transaction."""
+    if rollout.phase is Phase.SCHEDULED:
+        waiting = tx.save(_following(endpoint, rollout, why))
+        tx.record("endpoint.changed", waiting, before=endpoint, after=waiting)
+        return waiting
     named = {rollout.candidate, rollout.stable, endpoint.previous} - {None}
     versions = tx.find(Version, id=sorted(filter(None, named)))
     packages = {version.id: version.package for version in versions if version.package}
@@ -40,5 +44,5 @@ def _following(endpoint: Endpoint, rollout: Rollout, why: Why) -> Endpoint:
             )
         case Phase.ABORTED:
             return replace(endpoint, candidate=None, rollout=None, updated_at=why.at)
-        case Phase.RUNNING | Phase.HOLDING:
+        case Phase.SCHEDULED | Phase.RUNNING | Phase.HOLDING:
             return replace(endpoint, candidate=rollout.candidate, rollout=rollout.id, updated_at=why.at)

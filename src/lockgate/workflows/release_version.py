@@ -9,11 +9,13 @@ from lockgate.base.errors import NotAllowedNow, NotFound
 from lockgate.base.ids import Ids
 from lockgate.domain.access.records import Principal
 from lockgate.domain.gates.config import ModelConfig
+from lockgate.domain.gates.environments import Environment
 from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, PromotionState, Release
 from lockgate.domain.gates.rules import APPROVAL_NEEDED, Decision, may_release
 from lockgate.domain.gates.waivers import Waiver, WaiverState
 from lockgate.domain.registry.records import Version
 from lockgate.domain.rollout.records import Phase, Rollout, Strategy
+from lockgate.domain.rollout.schedule import shut
 from lockgate.domain.routing.table import endpoint_name
 from lockgate.ports import ConfigReader, Transaction, Why
 from lockgate.workflows.publish_rollout import publish_rollout
@@ -91,7 +93,7 @@ def release_in(
             )
         )
     place = environments_of(tx).named(promotion.environment)
-    strategy = config.entering(place).strategy if endpoint.stable else Strategy()
+    strategy = _strategy(config, place, first=endpoint.stable is None)
     release_id, rollout_id = ids.new("release", why.at), ids.new("rollout", why.at)
     release = tx.add(
         Release(
@@ -126,6 +128,7 @@ def release_in(
 
 
 def _rollout(release: Release, endpoint: Endpoint, strategy: Strategy, reason: str, why: Why) -> Rollout:
+    phase = _first_phase(strategy, why.at)
     return Rollout(
         id=release.rollout,
         endpoint=endpoint.id,
@@ -137,11 +140,24 @@ def _rollout(release: Release, endpoint: Endpoint, strategy: Strategy, reason: s
         strategy=strategy,
         step=0,
         step_started_at=why.at,
-        phase=Phase.RUNNING if strategy.steps else Phase.COMPLETED,
+        phase=phase,
         reason=reason,
         created_at=why.at,
-        finished_at=None if strategy.steps else why.at,
+        finished_at=why.at if phase.over else None,
     )
+
+
+def _strategy(config: ModelConfig, place: Environment, *, first: bool) -> Strategy:
+    asked = config.entering(place).strategy
+    # A model's file may close hours, and opens none that its environment keeps shut.
+    schedules = tuple(dict.fromkeys((*place.strategy.schedules, *asked.schedules)))
+    return Strategy(schedules=schedules) if first else replace(asked, schedules=schedules)
+
+
+def _first_phase(strategy: Strategy, now: datetime) -> Phase:
+    if shut(strategy.schedules, now):
+        return Phase.SCHEDULED
+    return Phase.RUNNING if strategy.steps else Phase.COMPLETED
 
 
 def known_endpoint(tx: Transaction, promotion: Promotion) -> Endpoint | None:

@@ -10,7 +10,7 @@ from lockgate.domain.registry.records import Version, VersionState
 from lockgate.domain.rollout.records import Phase, Rollout
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, RouteTable, Target
 from lockgate.ports import Store, Transaction, Why
-from lockgate.workflows.publish_route import publish_route
+from lockgate.workflows.publish_route import latest_table, publish_route
 
 
 def roll_back(store: Store, endpoint_id: str, why: Why, *, to: str | None = None) -> RouteTable:
@@ -33,6 +33,8 @@ def roll_back_in(tx: Transaction, endpoint_id: str, why: Why, *, to: str | None 
     """As `roll_back`, in the caller's transaction."""
     endpoint = tx.get(Endpoint, endpoint_id)
     aborted = _abort_rollout(tx, endpoint, why)
+    if aborted and endpoint.stable is None:
+        return _never_begun(tx, endpoint, why)
     target = _target(tx, endpoint, to, aborted=aborted)
     route = _route(tx, endpoint, target)
     after = tx.save(
@@ -49,6 +51,13 @@ def roll_back_in(tx: Transaction, endpoint_id: str, why: Why, *, to: str | None 
     tx.record("endpoint.rolled_back", after, before=endpoint, after=after)
     tx.emit("mlflow.alias", {"model": endpoint.model, "environment": endpoint.environment, "version": target})
     return publish_route(tx, route, reason=f"rolled back: {why.reason}", at=why.at)
+
+
+def _never_begun(tx: Transaction, endpoint: Endpoint, why: Why) -> RouteTable:
+    """A first release whose time had not come: nothing of it was ever routed."""
+    after = tx.save(replace(endpoint, candidate=None, rollout=None, updated_at=why.at))
+    tx.record("endpoint.rolled_back", after, before=endpoint, after=after)
+    return latest_table(tx, why.at)
 
 
 def _abort_rollout(tx: Transaction, endpoint: Endpoint, why: Why) -> bool:

@@ -11,6 +11,13 @@ from jsonschema import Draft202012Validator
 from lockgate.adapters.lockgate_yaml.complaints import explain, guess, name_of
 from lockgate.adapters.lockgate_yaml.document import Document, Path, parse
 from lockgate.adapters.lockgate_yaml.published import gate_needs, schema
+from lockgate.adapters.lockgate_yaml.rollout import (
+    guard_of,
+    rollout_contradictions,
+    schedule_contradictions,
+    schedule_of,
+    steps_of,
+)
 from lockgate.adapters.lockgate_yaml.serving import serving_contradictions, serving_of
 from lockgate.adapters.lockgate_yaml.units import seconds, share
 from lockgate.base.errors import Invalid
@@ -29,10 +36,7 @@ from lockgate.domain.gates.config import (
 from lockgate.domain.gates.environments import DEFAULT, Environment
 from lockgate.domain.monitoring.metrics import METRICS
 from lockgate.domain.registry.records import Risk
-from lockgate.domain.rollout.records import GuardSpec, Step, StepKind, Strategy
-from lockgate.domain.routing.table import WHOLE
-
-_GUARD_NAMES = {"hold": "hold_seconds"}
+from lockgate.domain.rollout.records import Strategy
 
 
 def read(text: str) -> ModelConfig:
@@ -88,7 +92,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     value = document.value
     found = [(path, "is more than 100%") for path in _percents_over(value, ())]
     for name, entry in value.get("environments", {}).items():
-        found.extend(rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", [])))
+        found.extend(entering_contradictions(("environments", name), entry))
         if "approvals" in entry and people_of(entry["approvals"]) < _usual(name).approvals:
             found.append((("environments", name, "approvals"), f"{name} takes at least one approval"))
     quality = value.get("watch", {}).get("quality")
@@ -117,6 +121,14 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     return found
 
 
+def entering_contradictions(path: Path, entry: dict[str, Any]) -> list[tuple[Path, str]]:
+    """What contradicts itself in how a version enters an environment."""
+    return [
+        *rollout_contradictions((*path, "rollout"), entry.get("rollout", [])),
+        *schedule_contradictions((*path, "schedule"), entry.get("schedule", {})),
+    ]
+
+
 def metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Path, str]]:
     """A metric that there is not, or a limit on its wrong side."""
     name = params.get("metric", AUTO)
@@ -133,24 +145,6 @@ def metric_contradictions(path: Path, params: dict[str, Any]) -> list[tuple[Path
     wrong, right = ("at_most", "at_least") if metric.higher_is_better else ("at_least", "at_most")
     better = "higher" if metric.higher_is_better else "lower"
     return [((*path, wrong), f"{name} is better when {better}: write {right}")] if wrong in params else []
-
-
-def rollout_contradictions(path: Path, steps: list[dict[str, Any]]) -> list[tuple[Path, str]]:
-    """Steps that do not go together."""
-    found: list[tuple[Path, str]] = []
-    highest = 0.0
-    for index, step in enumerate(steps):
-        extra = "for" if "shadow" in step else "of"
-        if extra in step:
-            found.append(((*path, index, extra), f"does not go with {'shadow' if extra == 'for' else 'traffic'}"))
-        if "shadow" in step and highest:
-            found.append(((*path, index), "a shadow comes before any traffic"))
-        if "traffic" in step:
-            level = float(step["traffic"].rstrip("%"))
-            if not highest < level:
-                found.append(((*path, index), "gives no more traffic than the stage before"))
-            highest = max(highest, level)
-    return found
 
 
 def _percents_over(value: Any, path: Path) -> list[Path]:
@@ -200,12 +194,13 @@ def _usual(name: str) -> Environment:
 def environment_of(name: str, entry: dict[str, Any]) -> EnvironmentConfig:
     """How a version enters an environment, from what a file says of it."""
     usual = _usual(name)
-    steps = tuple(_step(step) for step in entry["rollout"]) if "rollout" in entry else usual.strategy.steps
+    steps = steps_of(entry["rollout"]) if "rollout" in entry else usual.strategy.steps
+    schedules = (schedule_of(entry["schedule"]),) if "schedule" in entry else ()
     return EnvironmentConfig(
         name=name,
         signatures=signatures_of(entry["approvals"]) if "approvals" in entry else usual.signatures,
         signatures_valid=seconds(entry["approvals_valid"]) if "approvals_valid" in entry else usual.signatures_valid,
-        strategy=Strategy(steps=steps, guard=_guard(entry.get("guard", {}))),
+        strategy=Strategy(steps=steps, guard=guard_of(entry.get("guard", {})), schedules=schedules),
     )
 
 
@@ -222,22 +217,6 @@ def signatures_of(asked: int | list[dict[str, Any]]) -> tuple[SignatureDemand, .
         SignatureDemand(people=each.get("people", 1), of=each.get("of", ""), among=tuple(each.get("among", ())))
         for each in asked
     )
-
-
-def _step(step: dict[str, Any]) -> Step:
-    if "shadow" in step:
-        weight = round(share(step.get("of", "100%")) * WHOLE)
-        return Step(kind=StepKind.SHADOW, weight=weight, seconds=seconds(step["shadow"]))
-    return Step(kind=StepKind.TRAFFIC, weight=round(share(step["traffic"]) * WHOLE), seconds=seconds(step["for"]))
-
-
-def _guard(entry: dict[str, Any]) -> GuardSpec:
-    fields = {_GUARD_NAMES.get(key, key): item for key, item in entry.items()}
-    if "hold" in entry:
-        fields["hold_seconds"] = seconds(entry["hold"])
-    if "error_margin" in entry:
-        fields["error_margin"] = share(entry["error_margin"])
-    return GuardSpec(**fields)
 
 
 def _watch(entry: dict[str, Any]) -> WatchConfig:

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from lockgate.adapters.lockgate_yaml.document import Document, Path, parse
 from lockgate.adapters.lockgate_yaml.published import state_schema
-from lockgate.adapters.lockgate_yaml.read import check, environment_of, rollout_contradictions
+from lockgate.adapters.lockgate_yaml.read import check, entering_contradictions, environment_of
 from lockgate.domain.gates.desired import Desired, Wanted
 from lockgate.domain.gates.environments import STAGES, Environment, in_order
 
@@ -43,7 +43,7 @@ def _contradictions(document: Document) -> list[tuple[Path, str]]:
     return [
         problem
         for name, entry in document.value.get("environments", {}).items()
-        for problem in rollout_contradictions(("environments", name, "rollout"), entry.get("rollout", []))
+        for problem in entering_contradictions(("environments", name), entry)
     ]
 
 

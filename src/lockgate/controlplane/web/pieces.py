@@ -34,6 +34,7 @@ _TONES = {
     "running": ("busy", "▸"),
     "gating": ("busy", "▸"),
     "packaging": ("busy", "▸"),
+    "scheduled": ("quiet", "…"),
     "holding": ("warn", "!"),
     "awaiting_approval": ("warn", "!"),
     "aborted": ("bad", "✕"),

@@ -43,9 +43,37 @@ def judge(candidate: Profile, stable: Profile | None, spec: GuardSpec) -> tuple[
         _failures("errors", candidate, stable, spec, Failure.MODEL_ERROR, Failure.TIMEOUT),
         _failures("invalid_outputs", candidate, stable, spec, Failure.INVALID_OUTPUT),
     )
+    failing += limits(candidate, spec)
     if stable is None:
         return failing
     return (*failing, _latency(candidate, stable, spec), _predictions(candidate, stable, spec))
+
+
+def limits(candidate: Profile, spec: GuardSpec) -> tuple[Judgement, ...]:
+    """Hold a canary to the limits that the file sets without regard to the stable version."""
+    found: list[Judgement] = []
+    rows = candidate.requests
+    if spec.error_limit is not None:
+        bad = _count(candidate, (Failure.MODEL_ERROR, Failure.TIMEOUT, Failure.INVALID_OUTPUT))
+        share = bad / rows if rows else 0.0
+        what = f"error limit: {bad:,} of {rows:,} requests failed ({share:.1%}), at most {spec.error_limit:.1%} at all"
+        found.append(_held("error_limit", what, bad, rows, share <= spec.error_limit, spec.error_limit, spec))
+    if spec.latency_limit_ms is not None:
+        p95, timed = candidate.quantile(_P95), int(candidate.latencies.sum())
+        slow = candidate.slower_than(spec.latency_limit_ms * 1000)
+        told = "unknown" if p95 is None else f"{p95 / 1000:.1f} ms"
+        within = p95 is not None and p95 <= spec.latency_limit_ms * 1000
+        what = f"latency limit: p95 {told}, at most {spec.latency_limit_ms:g} ms at all"
+        found.append(_held("latency_limit", what, slow, timed, within, 1 - _P95, spec))
+    return tuple(found)
+
+
+def _held(name: str, what: str, bad: int, rows: int, within: bool, limit: float, spec: GuardSpec) -> Judgement:
+    evidence = excess_evidence(bad, rows, limit)
+    figures = {"bad": bad, "requests": rows, "limit": limit, "evidence": evidence}
+    return _judgement(
+        name, what, figures, evidence >= 1 / spec.alpha, within, rows, spec.least_samples, spec, "requests"
+    )
 
 
 def _failures(name: str, candidate: Profile, stable: Profile | None, spec: GuardSpec, *kinds: Failure) -> Judgement:

@@ -11,7 +11,8 @@ from lockgate.base.verdict import Verdict, worst
 from lockgate.domain.registry.manifest import to_plain
 from lockgate.domain.rollout.guard import Judgement
 from lockgate.domain.rollout.records import Phase, Rollout, Step, StepKind
-from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, Target, check
+from lockgate.domain.rollout.schedule import shut
+from lockgate.domain.routing.table import PINNED, WHOLE, EndpointRoute, Role, Target, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,33 +46,71 @@ class Abort:
     reason: str
 
 
-Move = Hold | Advance | Complete | Abort
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reweigh:
+    """An experiment goes on with other shares."""
+
+    weight: int
+    reason: str
+
+
+Move = Hold | Advance | Complete | Abort | Reweigh
 
 
 def next_move(rollout: Rollout, judgements: Sequence[Judgement], now: datetime) -> Move:
     """Decide from the judgements on the present step.
 
-    A failure aborts at once. A step is left only when every guard passes and its time is over. Unknown holds, and
-    aborts when it lasts. A paused rollout is judged all the same, but only a failure ends it.
+    A failure aborts at once. A step is left only when every guard passes, its time is over, a person let it go on where
+    one has to, and the schedule is open. Unknown holds, and aborts when it lasts. A paused rollout is judged all the
+    same, but only a failure ends it.
     """
     if rollout.phase.over:
         return Hold(reason=f"the rollout is {rollout.phase}")
+    closed = shut(rollout.strategy.schedules, now)
+    if rollout.phase is Phase.SCHEDULED:
+        return _start(rollout, closed)
     step = current_step(rollout)
     if step is None:
-        return Complete(reason=_at_once(rollout))
+        return Hold(reason=closed, waiting=False) if closed else Complete(reason=_at_once(rollout))
     verdict = worst(judgement.verdict for judgement in judgements)
-    elapsed = (now - rollout.step_started_at).total_seconds()
     if verdict is Verdict.FAIL:
         return Abort(reason=_tell(judgements, Verdict.FAIL))
     if rollout.paused:
         return Hold(reason=rollout.reason)
+    if step.manual and rollout.confirmed_at is None:
+        return Hold(reason="waits for a person to let it go on")
     if verdict is Verdict.UNKNOWN:
-        doubt = _tell(judgements, Verdict.UNKNOWN) or "nothing was judged yet"
-        if elapsed >= max(rollout.strategy.guard.hold_seconds, step.seconds):
-            return Abort(reason=f"no sufficient evidence after {elapsed:,.0f} s: {doubt}")
-        return Hold(reason=doubt)
-    if elapsed < step.seconds:
+        return _doubt(rollout, step, judgements, now)
+    return _forward(rollout, step, closed, now)
+
+
+def _start(rollout: Rollout, closed: str) -> Move:
+    if rollout.paused:
+        return Hold(reason=rollout.reason)
+    if closed:
+        return Hold(reason=closed)
+    if current_step(rollout) is None:
+        return Complete(reason=_at_once(rollout))
+    return Advance(step=0, reason="it starts, as its schedule says")
+
+
+def _doubt(rollout: Rollout, step: Step, judgements: Sequence[Judgement], now: datetime) -> Move:
+    doubt = _tell(judgements, Verdict.UNKNOWN) or "nothing was judged yet"
+    # A person who lets it go on is not to find it given up for the time they took.
+    waited = (now - max(rollout.step_started_at, rollout.confirmed_at or rollout.step_started_at)).total_seconds()
+    if step.experiment is not None:
+        return Abort(reason=f"ended undecided: {doubt}") if waited >= step.seconds else Hold(reason=doubt)
+    if waited >= max(rollout.strategy.guard.hold_seconds, step.seconds):
+        return Abort(reason=f"no sufficient evidence after {waited:,.0f} s: {doubt}")
+    return Hold(reason=doubt)
+
+
+def _forward(rollout: Rollout, step: Step, closed: str, now: datetime) -> Move:
+    elapsed = (now - rollout.step_started_at).total_seconds()
+    if elapsed < step.seconds and step.experiment is None:
         return Hold(reason=f"all guards pass; {step.seconds - elapsed:,.0f} s of this step are left", waiting=False)
+    if closed:
+        return Hold(reason=f"all guards pass; {closed}", waiting=False)
     if rollout.step + 1 >= len(rollout.strategy.steps):
         return Complete(reason="all guards pass on the last step")
     return Advance(step=rollout.step + 1, reason=f"all guards pass after {elapsed:,.0f} s")
@@ -83,10 +122,14 @@ def moved(rollout: Rollout, move: Move, judgements: Sequence[Judgement], now: da
         return rollout
     told = replace(rollout, reason=move.reason, judgements=tuple(to_plain(judgement) for judgement in judgements))
     match move:
+        case Hold() if rollout.phase is Phase.SCHEDULED:
+            return told
         case Hold(waiting=waiting):
             return replace(told, phase=Phase.HOLDING if waiting else Phase.RUNNING)
         case Advance(step=step):
-            return replace(told, phase=Phase.RUNNING, step=step, step_started_at=now)
+            return replace(told, phase=Phase.RUNNING, step=step, step_started_at=now, confirmed_at=None, weight=None)
+        case Reweigh(weight=weight):
+            return replace(told, weight=weight, weighed_at=now)
         case Complete():
             return replace(told, phase=Phase.COMPLETED, step=len(rollout.strategy.steps), finished_at=now)
         case Abort():
@@ -100,10 +143,18 @@ def current_step(rollout: Rollout) -> Step | None:
     return rollout.strategy.steps[rollout.step]
 
 
-def judged_role(rollout: Rollout) -> Role:
+def judged_role(rollout: Rollout) -> str:
     """The role in which the candidate's rows are counted at present."""
     step = current_step(rollout)
-    return Role.SHADOW if step is not None and step.kind is StepKind.SHADOW else Role.LIVE
+    if step is None:
+        return Role.LIVE
+    return {StepKind.SHADOW: Role.SHADOW, StepKind.PREVIEW: PINNED}.get(step.kind, Role.LIVE)
+
+
+def judged_alone(rollout: Rollout) -> bool:
+    """Whether no traffic goes to the stable version that the candidate's could be compared with."""
+    step = current_step(rollout)
+    return step is None or step.kind is StepKind.PREVIEW or (step.kind is not StepKind.SHADOW and step.weight >= WHOLE)
 
 
 def route_for(rollout: Rollout, packages: Mapping[str, str], previous: str | None = None) -> EndpointRoute:
@@ -148,9 +199,12 @@ def _shares(rollout: Rollout) -> dict[str, tuple[Role, int]]:
         return {candidate: (Role.LIVE, WHOLE), stable: (Role.WARM, 0)}
     if step.kind is StepKind.SHADOW:
         return {stable: (Role.LIVE, WHOLE), candidate: (Role.SHADOW, step.weight)}
-    if step.weight == 0:
+    weight = step.weight if rollout.weight is None else rollout.weight
+    if step.kind is StepKind.PREVIEW or weight == 0:
         return {stable: (Role.LIVE, WHOLE), candidate: (Role.WARM, 0)}
-    return {stable: (Role.LIVE, WHOLE - step.weight), candidate: (Role.LIVE, step.weight)}
+    if weight >= WHOLE:
+        return {candidate: (Role.LIVE, WHOLE), stable: (Role.WARM, 0)}
+    return {stable: (Role.LIVE, WHOLE - weight), candidate: (Role.LIVE, weight)}
 
 
 def _at_once(rollout: Rollout) -> str:

@@ -16,6 +16,8 @@ from lockgate.base.errors import Invalid
 
 #: Weights are counted in ten-thousandths, so 1 is 0.01 % of the traffic.
 WHOLE = 10_000
+#: The role under which requests for a version by its number are counted; they judge nobody but a preview.
+PINNED = "pinned"
 
 
 class Role(StrEnum):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from lockgate.base.errors import NotAllowedNow
 from lockgate.base.verdict import Verdict
 from lockgate.domain.rollout.guard import Judgement
-from lockgate.domain.rollout.records import GuardSpec, Phase, Rollout, Step, StepKind, Strategy
-from lockgate.domain.rollout.rules import Abort, Advance, Complete, Hold, judged_role, moved, next_move, route_for
+from lockgate.domain.rollout.records import Experiment, GuardSpec, Phase, Rollout, Step, StepKind, Strategy
+from lockgate.domain.rollout.rules import (
+    Abort,
+    Advance,
+    Complete,
+    Hold,
+    Reweigh,
+    current_step,
+    judged_role,
+    moved,
+    next_move,
+    route_for,
+)
+from lockgate.domain.rollout.schedule import Freeze, Hours, Schedule, shut
 from lockgate.domain.routing.table import WHOLE, EndpointRoute, Role, check
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -174,10 +187,16 @@ def test_no_and_all_traffic_are_steps_like_others(weight: int, role: Role) -> No
 
 STEP_LISTS = st.lists(
     st.builds(
-        Step, kind=st.sampled_from(StepKind), weight=st.integers(0, WHOLE), seconds=st.sampled_from([0.0, 30.0, 600.0])
+        Step,
+        kind=st.sampled_from(StepKind),
+        weight=st.integers(0, WHOLE),
+        seconds=st.sampled_from([0.0, 30.0, 600.0]),
+        manual=st.booleans(),
+        experiment=st.sampled_from([None, None, Experiment(metric="accuracy")]),
     ),
     max_size=5,
 )
+SCHEDULES = st.sampled_from([(), (Schedule(freezes=(Freeze(begins=after(300), ends=after(1200), because="fair"),)),)])
 
 
 @given(STEP_LISTS, st.sampled_from(["m:2", "m:3", None]), st.sampled_from([None, "m:1", "m:2", "m:3"]), st.data())
@@ -191,10 +210,12 @@ def test_every_route_is_whole(steps: list[Step], stable: str | None, previous: s
 class RolloutLife(RuleBasedStateMachine):
     """Judgements and time come in any order; the rules hold all the same."""
 
-    @initialize(steps=STEP_LISTS, stable=st.sampled_from(["m:2", None]))
-    def start(self, steps: list[Step], stable: str | None) -> None:
+    @initialize(steps=STEP_LISTS, stable=st.sampled_from(["m:2", None]), schedules=SCHEDULES, scheduled=st.booleans())
+    def start(self, steps: list[Step], stable: str | None, schedules: tuple[Schedule, ...], scheduled: bool) -> None:
         self.now = NOON
-        self.rollout = rollout(steps=tuple(steps), stable=stable)
+        phase = Phase.SCHEDULED if scheduled and stable else Phase.RUNNING
+        begun = rollout(steps=tuple(steps), stable=stable, phase=phase)
+        self.rollout = replace(begun, strategy=replace(begun.strategy, schedules=schedules))
 
     @rule(seconds=st.sampled_from([0, 1, 30, 300, 900]), verdicts=st.lists(st.sampled_from(Verdict), max_size=3))
     def reconcile(self, seconds: int, verdicts: list[Verdict]) -> None:
@@ -206,17 +227,33 @@ class RolloutLife(RuleBasedStateMachine):
             assert self.rollout == before
             return
         compared = before.stable is not None and before.step < len(before.strategy.steps)
-        if compared and isinstance(move, Advance | Complete):
+        if isinstance(move, Advance | Complete):
+            assert not shut(before.strategy.schedules, self.now)
+        begins = before.phase is Phase.SCHEDULED
+        if compared and not begins and isinstance(move, Advance | Complete):
+            step = before.strategy.steps[before.step]
             assert verdicts
             assert set(verdicts) == {Verdict.PASS}
             assert not before.paused
+            assert before.confirmed_at is not None or not step.manual
             elapsed = (self.now - before.step_started_at).total_seconds()
-            assert elapsed >= before.strategy.steps[before.step].seconds
-        if compared and Verdict.FAIL in verdicts:
+            assert elapsed >= step.seconds or step.experiment is not None
+        if compared and not begins and Verdict.FAIL in verdicts:
             assert self.rollout.phase is Phase.ABORTED
         assert before.step <= self.rollout.step <= len(before.strategy.steps)
         if isinstance(move, Advance):
-            assert self.rollout.step == before.step + 1
+            assert self.rollout.step == before.step + (0 if begins else 1)
+
+    @rule(weight=st.integers(0, WHOLE))
+    def an_experiment_moves_its_shares(self, weight: int) -> None:
+        step = current_step(self.rollout)
+        if step is not None and step.experiment is not None and self.rollout.phase in (Phase.RUNNING, Phase.HOLDING):
+            self.rollout = moved(self.rollout, Reweigh(weight=weight, reason="as it goes"), says(), self.now)
+
+    @rule()
+    def a_person_lets_it_go_on(self) -> None:
+        if not self.rollout.phase.over:
+            self.rollout = replace(self.rollout, paused=False, confirmed_at=self.now)
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
@@ -230,6 +267,8 @@ class RolloutLife(RuleBasedStateMachine):
 
     @invariant()
     def the_candidate_answers_nobody_after_an_abort(self) -> None:
+        if self.rollout.phase is Phase.SCHEDULED:
+            return
         live = {target.version: target.weight for target in route_for(self.rollout, PACKAGES, "m:1").live}
         assert sum(live.values()) == WHOLE
         if self.rollout.phase is Phase.ABORTED:
@@ -241,3 +280,56 @@ class RolloutLife(RuleBasedStateMachine):
 
 
 TestRolloutLife = RolloutLife.TestCase
+
+
+@pytest.mark.parametrize(
+    ("at", "shut_until"),
+    [
+        ("2026-12-18T16:59+01:00", ""),  # a Friday
+        ("2026-12-18T17:00+01:00", "2026-12-21 09:00 Europe/Berlin"),
+        ("2026-12-20T12:00+01:00", "2026-12-21 09:00 Europe/Berlin"),
+        ("2026-12-24T12:00+01:00", "frozen until 2027-01-04 00:00 Europe/Berlin (the holidays)"),
+        ("2027-01-04T08:59+01:00", "2027-01-04 09:00 Europe/Berlin"),
+        # Two hours after summer time begins, Berlin's nine o'clock is an hour earlier by the sun.
+        ("2027-03-29T06:59+00:00", "2027-03-29 09:00 Europe/Berlin"),
+        ("2027-03-29T07:00+00:00", ""),
+    ],
+)
+def test_hours_and_freezes_are_those_of_the_place(at: str, shut_until: str) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    freeze = Freeze(
+        begins=datetime(2026, 12, 23, tzinfo=zone), ends=datetime(2027, 1, 4, tzinfo=zone), because="the holidays"
+    )
+    hours = Hours(days=(0, 1, 2, 3, 4), begins=9 * 60, ends=17 * 60)
+    said = shut([Schedule(zone="Europe/Berlin", hours=(hours,), freezes=(freeze,))], datetime.fromisoformat(at))
+    assert said.endswith(shut_until) if shut_until else said == ""
+
+
+def test_a_freeze_stops_what_goes_forward_and_nothing_that_goes_back() -> None:
+    frozen = (Schedule(freezes=(Freeze(begins=NOON, ends=after(7200)),)),)
+    held = replace(rollout(), strategy=replace(rollout().strategy, schedules=frozen))
+    move = next_move(held, says(Verdict.PASS), after(60))
+    assert isinstance(move, Hold)
+    assert "frozen until" in move.reason
+    assert isinstance(next_move(held, says(Verdict.FAIL), after(60)), Abort)
+    assert isinstance(next_move(held, says(Verdict.PASS), after(7200)), Advance)
+
+
+def test_a_manual_stage_waits_for_a_person_however_long() -> None:
+    manual = rollout(steps=(replace(STEPS[1], manual=True, seconds=0),))
+    for verdict in (Verdict.PASS, Verdict.UNKNOWN):
+        assert isinstance(next_move(manual, says(verdict), after(100_000)), Hold)
+    confirmed = replace(manual, confirmed_at=after(100_000))
+    assert isinstance(next_move(confirmed, says(Verdict.UNKNOWN), after(100_001)), Hold)
+    assert isinstance(next_move(confirmed, says(Verdict.PASS), after(100_001)), Complete)
+    assert isinstance(next_move(confirmed, says(Verdict.UNKNOWN), after(100_600)), Abort)
+
+
+def test_an_experiment_without_a_winner_ends_undecided_at_its_deadline() -> None:
+    step = Step(kind=StepKind.EXPERIMENT, weight=5000, seconds=3600, experiment=Experiment(metric="accuracy"))
+    running = rollout(steps=(step,))
+    assert isinstance(next_move(running, says(Verdict.UNKNOWN), after(3599)), Hold)
+    ended = next_move(running, says(Verdict.UNKNOWN), after(3600))
+    assert isinstance(ended, Abort)
+    assert "undecided" in ended.reason
+    assert isinstance(next_move(running, says(Verdict.PASS), after(5)), Complete)

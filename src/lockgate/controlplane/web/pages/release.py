@@ -33,6 +33,7 @@ from lockgate.controlplane.web.places import Place, to
 from lockgate.controlplane.web.rest import Rest, part
 
 _TITLES = {
+    "scheduled": "The rollout has its time still to come",
     "running": "The rollout is under way",
     "holding": "The rollout waits",
     "completed": "Fully rolled out",
@@ -109,17 +110,13 @@ def _steps(rollout: dict[str, Any]) -> Component:
     items: list[Node] = []
     for index, step in enumerate(steps):
         done = rollout["phase"] == "completed" or index < current
-        here = index == current and rollout["phase"] != "completed"
+        here = index == current and rollout["phase"] not in ("completed", "scheduled")
         state = "done" if done else "here" if here else "ahead"
         if here and rollout["phase"] == "aborted":
             state = "broken"
         sign = {"done": "✓", "here": str(index + 1), "broken": "✕", "ahead": str(index + 1)}[state]
-        share = words.share(step["weight"] / 10_000)
-        name = f"Shadow, {share} of requests copied" if step["kind"] == "shadow" else f"{share} of the traffic"
-        told: list[Node] = [
-            html.Div(name, className="step-name"),
-            html.Div(f"at least {words.span(step['seconds'])}", className="hint"),
-        ]
+        name, time = _plan(step, rollout["weight"] if here and not over else None)
+        told: list[Node] = [html.Div(name, className="step-name"), html.Div(time, className="hint")]
         if here and not over:
             told.append(html.Div(when(rollout["step_started_at"], word="since"), className="hint"))
         mark = html.Span(sign, className="mark")
@@ -137,6 +134,17 @@ def _steps(rollout: dict[str, Any]) -> Component:
         )
     )
     return card("Rollout", html.Ol(items, className="steps"))
+
+
+def _plan(step: dict[str, Any], weight: int | None) -> tuple[str, str]:
+    """What a step shows the candidate, and how long."""
+    share, asked = words.share((step["weight"] if weight is None else weight) / 10_000), step["experiment"]
+    time = "until a person continues" if step["manual"] else f"at least {words.span(step['seconds'])}"
+    if asked:
+        name = f"Experiment on {asked['metric']}, {share} of the traffic"
+        return name, f"until one wins, {words.span(step['seconds'])} at most"
+    names = {"shadow": f"Shadow, {share} of requests copied", "preview": "Preview, for requests by its number"}
+    return names.get(step["kind"], f"{share} of the traffic"), time
 
 
 def _guards(rollout: dict[str, Any]) -> Component:
