@@ -31,7 +31,7 @@ def scale(value: float, limit: float, ends: tuple[float, float] | None) -> str:
         f"<line x1='10' x2='490' y1='22' y2='22' stroke='{_LINE}'/>{bar}"
         f"<line x1='{x(limit):.1f}' x2='{x(limit):.1f}' y1='8' y2='36' stroke='{_BAD}' stroke-width='2'/>"
         f"<circle cx='{x(value):.1f}' cy='22' r='5' fill='{_INK}'/>"
-        f"<text x='{x(value):.1f}' y='10' text-anchor='middle'>{shown(value)}</text>"
+        f"<text x='{x(value):.1f}' y='12' text-anchor='middle'>{shown(value)}</text>"
         f"<text x='{x(limit):.1f}' y='49' text-anchor='middle'>limit {shown(limit)}</text></svg>"
     )
 
