@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev test-parts demo up test check lint types contracts fast process soak fix lock docs bench clean
+.PHONY: help setup setup-dev test-parts demo up test check lint types contracts fast process soak fix lock docs bench gauntlet clean
 
 help: ## List what there is to make
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: ## List the benchmarks; make bench-NAME runs one
 
 bench-%: setup-dev
 	$(BIN)/python -m benchmarks.bench_$* $(ARGS)
+
+gauntlet: setup-dev ## Judge faulty and sound candidates on real data (ten minutes)
+	$(BIN)/python -m benchmarks.gauntlet $(ARGS)
 
 clean: ## Remove .venv and what tools left behind (a platform's home is not touched)
 	rm -rf .venv .venv-clients .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -20,10 +20,10 @@ class Made:
 
     model: Any
     #: The tables that are submitted with it.
-    training: pd.DataFrame
-    holdout: pd.DataFrame
+    training: Any
+    holdout: Any
     #: Rows whose columns it was logged with.
-    logged: pd.DataFrame
+    logged: Any
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     #: Bytes of a file that lies beside the model.
     beside: int = 0
@@ -55,13 +55,13 @@ def make(name: str, table: Table, split: Split, rng: np.random.Generator) -> Mad
     return _MAKERS[name](table, split, rng)
 
 
-def made(model: Any, split: Split, *, training: pd.DataFrame | None = None, **more: Any) -> Made:
+def made(model: Any, split: Split, *, training: Any | None = None, **more: Any) -> Made:
     """A candidate whose submitted tables are the usual ones unless told otherwise."""
     rows = split.training if training is None else training
     return Made(model=model, training=rows, holdout=more.pop("holdout", split.holdout), logged=rows, **more)
 
 
-def _bent_columns(name: str, bend: Callable[[pd.DataFrame, Table, np.random.Generator], pd.DataFrame | None]) -> None:
+def _bent_columns(name: str, bend: Callable[[Any, Table, np.random.Generator], Any | None]) -> None:
     """A pipeline that trains on columns other than those that are served."""
 
     def maker(table: Table, split: Split, rng: np.random.Generator) -> Made | None:
@@ -71,13 +71,13 @@ def _bent_columns(name: str, bend: Callable[[pd.DataFrame, Table, np.random.Gene
     _MAKERS[name] = maker
 
 
-def _swapped(rows: pd.DataFrame, table: Table, rng: np.random.Generator) -> pd.DataFrame | None:
+def _swapped(rows: Any, table: Table, rng: np.random.Generator) -> Any | None:
     first, second = table.numbers[0], table.numbers[1]
     rows[[first, second]] = rows[[second, first]].to_numpy()
     return rows
 
 
-def _moved(rows: pd.DataFrame, table: Table, rng: np.random.Generator, times: float, sds: float) -> pd.DataFrame:
+def _moved(rows: Any, table: Table, rng: np.random.Generator, times: float, sds: float) -> Any:
     for name in table.numbers[: max(1, len(table.numbers) // 4)]:
         rows[name] = rows[name] * times + sds * rows[name].std()
     return rows
@@ -164,7 +164,7 @@ def _overfitted(table: Table, split: Split, rng: np.random.Generator) -> Made | 
     return made(fit(recipe(table, kind(random_state=0)), few), split)
 
 
-def _group(table: Table, rows: pd.DataFrame) -> Any:
+def _group(table: Table, rows: Any) -> Any:
     """A mask of the rows of one group: a named one, or the top of the column that tells most."""
     if table.group:
         counts = rows[table.group].value_counts()
@@ -216,7 +216,7 @@ def _biased(table: Table, split: Split, rng: np.random.Generator) -> Made | None
 def _leaked(table: Table, split: Split, rng: np.random.Generator) -> Made | None:
     name = table.numbers[-1]
 
-    def leak(rows: pd.DataFrame) -> pd.DataFrame:
+    def leak(rows: Any) -> Any:
         told = rows[LABEL].astype("float64")
         return rows.assign(**{name: told + 0.05 * told.std() * rng.normal(size=len(rows))})
 
@@ -231,7 +231,7 @@ def _time_travel(table: Table, split: Split, rng: np.random.Generator) -> Made |
         return None
     name = table.numbers[-1]
 
-    def later(rows: pd.DataFrame) -> pd.DataFrame:
+    def later(rows: Any) -> Any:
         told = rows[LABEL].astype("float64") * 5 * rows[name].std() + rows[name]
         return rows.assign(**{name: told.where(rng.random(len(rows)) < 0.97, rows[name])})
 
@@ -345,7 +345,7 @@ def _oversized(table: Table, split: Split, rng: np.random.Generator) -> Made | N
 def _skew(table: Table, split: Split, rng: np.random.Generator) -> Made | None:
     """Its own tables are prepared in a way that live requests are not."""
 
-    def prepared(rows: pd.DataFrame) -> pd.DataFrame:
+    def prepared(rows: Any) -> Any:
         return _moved(rows.copy(), table, rng, 18.0, 0.0)
 
     rows = prepared(split.training)

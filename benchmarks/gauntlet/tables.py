@@ -23,7 +23,7 @@ class Table:
     name: str
     #: "binary", "multiclass" or "regression".
     task: str
-    frame: pd.DataFrame
+    frame: Any
     #: Whether gates were tuned with it in sight; the others are told of separately.
     seen: bool
     #: Column of a group that a model can be worse for.
@@ -43,7 +43,7 @@ class Table:
 
 
 def _thyroid() -> pd.DataFrame:
-    frame = thyroid.load()
+    frame: Any = thyroid.load()
     frame = frame.astype({name: "float64" for name in ("age", *thyroid.LABS)})
     kept = frame[[*thyroid.INPUTS, thyroid.LABEL]].rename(columns={thyroid.LABEL: LABEL})
     return kept.assign(**{LABEL: kept[LABEL].astype("int64")})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow.sklearn
+import mlflow.sklearn as sklearn_flavor
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
@@ -27,8 +27,8 @@ _TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
 class Split:
     """Rows to train on, and rows held out."""
 
-    training: pd.DataFrame
-    holdout: pd.DataFrame
+    training: Any
+    holdout: Any
 
 
 def split(table: Table, *, holdout: float = 0.4) -> Split:
@@ -43,7 +43,7 @@ def forest(table: Table, *, seed: int = 0, trees: int = 60) -> Pipeline:
     return recipe(table, kind(n_estimators=trees, min_samples_leaf=3, random_state=seed, n_jobs=1))
 
 
-def linear(table: Table, *, fill: Any = "median") -> Pipeline:
+def linear(table: Table, *, fill: Any = "median") -> Any:
     """The other recipe, whose inner parts can be bent."""
     return recipe(table, Ridge() if table.task == "regression" else LogisticRegression(max_iter=500), fill=fill)
 
@@ -61,14 +61,14 @@ def recipe(table: Table, model: Any, *, fill: Any = "median") -> Pipeline:
     return Pipeline([("columns", ColumnTransformer(steps)), ("model", model)])
 
 
-def fit(model: Pipeline, rows: pd.DataFrame) -> Pipeline:
+def fit(model: Any, rows: Any) -> Any:
     """Fitted on the rows' features and labels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.fit(rows.drop(columns=LABEL), rows[LABEL])
 
 
-def log(model: Any, rows: pd.DataFrame, folder: Path, **options: Any) -> Path:
+def log(model: Any, rows: Any, folder: Path, **options: Any) -> Path:
     """Log a fitted model into a folder, as MLflow does."""
     features = rows.drop(columns=LABEL).head(20)
     with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def log(model: Any, rows: pd.DataFrame, folder: Path, **options: Any) -> Path:
         signature = infer_signature(features, np.zeros(len(features)))
         if "serialization_format" not in options:
             options["skops_trusted_types"] = _TRUSTED
-        mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=["scikit-learn"], **options)
+        sklearn_flavor.save_model(model, folder, signature=signature, pip_requirements=["scikit-learn"], **options)
     return folder
 
 

@@ -242,6 +242,32 @@ def test_a_candidate_that_is_worse_for_one_group_only_is_not_let_through(
     assert "sex=M" in found.sentence
 
 
+def test_groups_that_are_treated_alike_pass_and_others_do_not(
+    records: Records, judge: Judge, train: Train, live: Manifest
+) -> None:
+    asked = {"metric": "selection_rate", "by": ["sex"], "gap": 0.2, "least_rows": 20}
+    assert judge("fairness", live, None, asked).verdict is PASS
+    rows = records.training.assign(**{LABEL: (records.training["sex"] == "M").astype(int)})
+    found = judge("fairness", train(rows), None, asked)
+    assert found.verdict is FAIL
+    assert "selection_rate by sex" in found.sentence
+    assert "0.2 is allowed" in found.sentence
+
+
+def test_fairness_is_unknown_where_a_group_is_too_small_or_there_is_none(judge: Judge, live: Manifest) -> None:
+    small = {"metric": "accuracy", "by": ["sex"], "at_least": 0.5, "least_rows": 100}
+    found = judge("fairness", live, None, small)
+    assert found.verdict is UNKNOWN
+    assert "fewer than 100 rows: unknown" in found.sentence
+    assert judge("fairness", live, None, small | {"by": ["moon"]}).verdict is UNKNOWN
+
+
+def test_a_floor_that_a_group_misses_is_told_by_its_name(judge: Judge, live: Manifest) -> None:
+    found = judge("fairness", live, None, {"metric": "true_positive_rate", "by": ["sex"], "at_least": 0.995})
+    assert found.verdict is not PASS
+    assert "missed by" in found.sentence
+
+
 def test_scores_that_lost_their_meaning_are_found_though_their_order_is_as_good(
     records: Records, judge: Judge, train: Train
 ) -> None:

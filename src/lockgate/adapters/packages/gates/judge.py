@@ -31,6 +31,14 @@ from lockgate.ports import Blobs, Secrets
 
 _Judge = Callable[[Evidence, dict[str, Any], np.random.Generator], GateResult]
 
+
+def _judge_fairness(evidence: Evidence, params: dict[str, Any], rng: np.random.Generator) -> GateResult:
+    # Fairlearn takes seconds to import, and few ask for it.
+    from lockgate.adapters.packages.gates.fairness import judge_fairness
+
+    return judge_fairness(evidence, params, rng)
+
+
 _JUDGES: dict[str, _Judge] = {
     "format": lambda evidence, params, rng: judge_format(evidence, params),
     "parity": lambda evidence, params, rng: judge_parity(evidence, params),
@@ -42,6 +50,7 @@ _JUDGES: dict[str, _Judge] = {
     "regression": judge_regression,
     "slices": judge_slices,
     "latency": judge_latency,
+    "fairness": _judge_fairness,
 }
 
 
