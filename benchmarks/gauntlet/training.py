@@ -20,7 +20,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.gauntlet.tables import LABEL, Table
 
-_TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
+_TRUSTED = [
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

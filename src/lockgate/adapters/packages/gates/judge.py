@@ -32,6 +32,10 @@ from lockgate.ports import Blobs, Secrets
 _Judge = Callable[[Evidence, dict[str, Any], np.random.Generator], GateResult]
 
 
+#: Gates about labels and scores, which every model is asked: they have nothing to say of one that gives neither.
+_OF_LABELS = frozenset({"data", "behaviour", "skill"})
+
+
 def _judge_fairness(evidence: Evidence, params: dict[str, Any], rng: np.random.Generator) -> GateResult:
     # Fairlearn takes seconds to import, and few ask for it.
     from lockgate.adapters.packages.gates.fairness import judge_fairness
@@ -103,6 +107,13 @@ def _judged(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> Gat
 def _result(evidence: Evidence, spec: GateSpec, rng: np.random.Generator) -> GateResult:
     judge = _JUDGES.get(spec.kind)
     name = _name(spec)
+    if spec.kind in _OF_LABELS and evidence.candidate.task == "other":
+        return GateResult(
+            gate=spec.kind,
+            name=name,
+            verdict=Verdict.PASS,
+            sentence="not judged: the model answers neither classes nor one number a row, and this gate is about those",
+        )
     if judge is None:
         return GateResult(
             gate=spec.kind, name=name, verdict=Verdict.UNKNOWN, sentence=f"there is no gate of kind {spec.kind!r}"
