@@ -21,12 +21,16 @@ LOWER = frozenset(
 )
 #: Lists of which more entries are stricter.
 UNION = frozenset({"forbidden", "refuse", "slices"})
+#: Kinds whose parameters only ever add to what is looked at: one without any asks nothing that one with some does not.
+ADDING = frozenset({"behaviour", "data"})
 #: What a gate takes where its file says nothing; any other figure that is not there demands nothing.
 _ABSENT: dict[tuple[str, str], float] = {("regression", "margin"): 0.0, ("regression", "confidence"): 0.95}
 
 
 def stricter_of(one: GateSpec, other: GateSpec) -> GateSpec:
     """``one`` with each figure at least as strict as in ``other``; both are of one kind."""
+    if one.kind in ADDING and not one.params:
+        return replace(one, params=dict(other.params))
     params = dict(one.params)
     for key, value in other.params.items():
         if key in HIGHER | LOWER:
@@ -48,7 +52,11 @@ def figures_of(spec: GateSpec) -> dict[str, Any]:
 
 def same_question(one: GateSpec, other: GateSpec, *, auto: str) -> bool:
     """Whether two gates ask the same, if not equally strictly; ``auto`` is the metric that suits the model."""
-    return one.kind == other.kind and _question(one, auto) == _question(other, auto)
+    if one.kind != other.kind:
+        return False
+    if one.kind in ADDING and not (one.params and other.params):
+        return True
+    return _question(one, auto) == _question(other, auto)
 
 
 def merged(specs: Iterable[GateSpec], *, auto: str) -> list[GateSpec]:

@@ -31,6 +31,14 @@ def test_more_risk_demands_more_evidence() -> None:
     assert "quality" in high - medium
 
 
+def test_a_file_that_adds_to_what_is_looked_at_is_judged_once_and_whole() -> None:
+    declared = GateSpec(kind="data", params={"time": "day"})
+    for own in ((declared,), (GateSpec(kind="data"),), ()):
+        policy = policy_for(replace(CONFIG, gates=own), "prod")
+        found = [gate.params for gate in policy.gates if gate.kind == "data"]
+        assert found == [{"time": "day"} if declared in own else {}]
+
+
 @pytest.mark.parametrize(
     ("risk", "environment", "refused"),
     [
