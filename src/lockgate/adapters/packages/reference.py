@@ -135,9 +135,14 @@ def _known(rows: Rows, classes: int) -> Rows:
 
 
 def _sampled(rows: Rows) -> Rows:
-    if len(rows) <= MOST_ROWS:
-        return rows
-    return rows.take(np.sort(np.random.default_rng(_SEED).choice(len(rows), MOST_ROWS, replace=False)))
+    return rows if len(rows) <= MOST_ROWS else rows.take(sample_of(len(rows), MOST_ROWS))
+
+
+def sample_of(rows: int, most: int) -> NDArray[np.int64]:
+    """Positions of at most so many rows, drawn evenly and always the same, in their order."""
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(_SEED).choice(rows, most, replace=False))
 
 
 def _can_learn(rows: Rows, classes: int) -> bool:

@@ -178,6 +178,45 @@ def test_a_holdout_older_than_the_training_rows_is_found(records: Records, judge
     assert "not later than the last training row" in found.sentence
 
 
+def _with_days(records: Records, **days: Any) -> dict[str, pd.DataFrame]:
+    return {role: getattr(records, role).assign(day=days[role]) for role in ("training", "holdout")}
+
+
+@pytest.mark.parametrize("role", ["training", "holdout"])
+def test_rows_that_never_say_when_they_are_from_do_not_pass(
+    role: str, records: Records, judge: Judge, live: Manifest
+) -> None:
+    days = {"training": pd.Timestamp("2025-06-01"), "holdout": pd.Timestamp("2026-06-01")} | {role: pd.NaT}
+    found = judge("data", live, None, {"time": "day"}, **_with_days(records, **days))
+    assert found.verdict is UNKNOWN
+    assert "day, which says when a row is from, is empty" in found.sentence
+
+
+def test_times_with_and_without_a_zone_are_compared(records: Records, judge: Judge, live: Manifest) -> None:
+    days = {"training": pd.Timestamp("2025-06-01", tz="UTC"), "holdout": pd.Timestamp("2026-06-01")}
+    assert judge("data", live, None, {"time": "day"}, **_with_days(records, **days)).verdict is PASS
+
+
+def test_rows_that_differ_by_rounding_only_are_the_same_rows(records: Records, judge: Judge, live: Manifest) -> None:
+    rounded = records.holdout.assign(**{name: records.holdout[name] * (1 + 1e-7) for name in thyroid.LABS})
+    found = judge("data", live, training=pd.concat([records.training, rounded], ignore_index=True))
+    assert found.verdict is FAIL
+    assert _checks(found)["repeated rows"] == "fail"
+
+
+def test_classes_drawn_in_shares_of_their_own_are_no_fault_and_other_rows_are(
+    records: Records, judge: Judge, train: Train
+) -> None:
+    rows = records.training
+    rare = rows[rows[LABEL] == 1]
+    even = pd.concat([rows[rows[LABEL] == 0], rare.sample(len(rows), replace=True, random_state=1)], ignore_index=True)
+    candidate = train(even)
+    found = judge("data", candidate, training=even)
+    assert found.verdict is PASS, found.sentence
+    older = even[(even[LABEL] == 1) | (even["age"] > 60)]
+    assert _checks(judge("data", candidate, training=older))["labels"] == "fail"
+
+
 def test_without_training_rows_the_holdout_is_looked_at_alone(judge: Judge, live: Manifest) -> None:
     assert judge("data", live, training=None).verdict is PASS
 

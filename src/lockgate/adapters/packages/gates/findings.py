@@ -39,6 +39,9 @@ def look_at(looks: Sequence[tuple[str, Look]]) -> list[Finding]:
             verdict = error.verdict if isinstance(error, CannotTell) else Verdict.UNKNOWN
             told = "; ".join((error.message, *error.problems[:3]))
             found.append(Finding(name=name, verdict=verdict, sentence=told, hint=error.hint))
+        except Exception as error:  # odd data may break one look: it does not pass, and the others go on
+            told = f"{name}: the look broke: {type(error).__name__}: {str(error)[:200]}"
+            found.append(Finding(name=name, verdict=Verdict.UNKNOWN, sentence=told))
     return found
 
 

@@ -12,6 +12,7 @@ from pandas import DataFrame
 from lockgate.adapters.packages.evidence import Evidence
 from lockgate.adapters.packages.gates.figures import rounded
 from lockgate.adapters.packages.gates.findings import Finding
+from lockgate.adapters.packages.reference import sample_of
 from lockgate.base.verdict import Verdict
 from lockgate.domain.monitoring.baseline import decode
 from lockgate.domain.monitoring.drift import check
@@ -59,7 +60,7 @@ def _compared(
         yield Finding(name=name, verdict=Verdict.PASS, sentence="the package has no baseline to compare with")
         return
     profile = Profile.empty(decode(data))
-    rows = frame.head(_MOST_ROWS)
+    rows = frame.iloc[sample_of(len(frame), _MOST_ROWS)]
     profile.fold(_columns(manifest, rows), None, None)
     far = _far(check(profile))
     told = "; ".join(f"{column} ({size:.0%} of its values moved)" for column, size in far[:5])
