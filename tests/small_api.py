@@ -154,6 +154,8 @@ def a_job(**changes: Any) -> Json:
         "id": "job_1",
         "kind": "package",
         "state": "done",
+        "queue": "models",
+        "worker": "",
         "attempts": 1,
         "max_attempts": 3,
         "progress": "comparing answers",
@@ -163,6 +165,25 @@ def a_job(**changes: Any) -> Json:
         "requested_by": "ada",
         "updated_at": "2026-05-01T12:00:00Z",
         **changes,
+    }
+
+
+def a_queue() -> Json:
+    due = "2026-05-01T12:00:00Z"
+    return {"queue": "models", "waiting": 1, "running": 0, "parked": 0, "dead": 2, "oldest_due_at": due}
+
+
+def a_leader() -> Json:
+    since = "2026-05-01T12:00:00Z"
+    return {"concern": "watch", "holder": "host:8400", "token": 3, "since": since, "leads": True}
+
+
+def a_schedule() -> Json:
+    at = "2026-05-01T12:00:00Z"
+    return {
+        **{"id": "prune", "kind": "prune", "payload": {"keep_days": 3}, "cron": "@daily", "zone": "UTC", "next_at": at},
+        **{"last_tick": None, "last_job": "", "catch_up": "once", "passed_over": 0, "paused": False},
+        **{"created_by": "ada", "reason": "to tidy up"},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +20,11 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"  # a dead letter: no attempt is left
     CANCELLED = "cancelled"
+    PARKED = "parked"  # no worker knew its kind or form; one that does takes it
+
+
+#: States that nothing follows by itself.
+OVER = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,23 +46,98 @@ class JobView:
     requested_by: str
     created_at: datetime
     updated_at: datetime
+    queue: str
+    priority: int
+    #: Form of what it is asked with, and what it shares with jobs that do not run beside it.
+    form: int
+    slot: str
+    #: Who does it, and when it is another's: when its wait is over, or the lease on it.
+    worker: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueCount:
+    """How one queue does."""
+
+    queue: str
+    #: Jobs by state.
+    waiting: int
+    running: int
+    parked: int
+    dead: int
+    #: When the oldest of those that could begin came due; None where none waits.
+    oldest_due_at: datetime | None
 
 
 class JobBoard(Protocol):
-    """Knows how to show jobs and to stop one."""
+    """Knows how to show jobs, to stop one, and to give one another chance."""
 
     def get(self, id: str) -> JobView:
         """One job; raises NotFound."""
         ...
 
     def list(
-        self, *, state: JobState | None = None, kind: str | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        state: JobState | None = None,
+        kind: str | None = None,
+        queue: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
     ) -> list[JobView]:
         """Newest first, behind the job of id ``after``."""
         ...
 
     def cancel(self, tx: Transaction, id: str) -> JobView:
         """Stop it: its worker's writes are refused from now on. Raises NotAllowedNow when it is over."""
+        ...
+
+    def retry(self, tx: Transaction, id: str) -> JobView:
+        """Let one that failed or was cancelled begin anew. Raises NotAllowedNow when it is anything else."""
+        ...
+
+    def queues(self) -> Sequence[QueueCount]:
+        """How each queue does, by name."""
+        ...
+
+    def prune(self, tx: Transaction, ended_before: datetime, died_before: datetime) -> int:
+        """Forget jobs that ended before the one time, and dead letters from before the other; gives how many."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leader:
+    """Which control plane does one of the things that only one may do."""
+
+    #: What it does: rollouts, watch, outbox, schedules.
+    concern: str
+    #: Host and port of the control plane.
+    holder: str
+    #: Grows with every change of leader; what is written with an older one is refused.
+    token: int
+    since: datetime
+    #: False when it was not heard of for too long, and nobody has taken its place yet.
+    leads: bool
+
+
+class Leadership(Protocol):
+    """Knows what this control plane leads."""
+
+    def beat(self) -> None:
+        """Keep what is led, and take what is free."""
+        ...
+
+    def leads(self, concern: str) -> bool:
+        """Whether this control plane leads it, as far as it can know without asking."""
+        ...
+
+    def release(self) -> None:
+        """Let go of all that is led."""
+        ...
+
+    def shown(self) -> Sequence[Leader]:
+        """Who leads what, by concern."""
         ...
 
 

@@ -15,6 +15,7 @@ from lockgate.domain.gates.config import ModelConfig, Policy
 from lockgate.domain.gates.desired import Desired
 from lockgate.domain.gates.policies import PolicyText
 from lockgate.domain.gates.records import GateResult
+from lockgate.domain.jobs.kinds import Offer
 from lockgate.domain.monitoring.logged import LoggedRows, LoggedSegment
 from lockgate.domain.registry.manifest import Manifest
 
@@ -130,8 +131,8 @@ class Job:
 class Jobs(Protocol):
     """Knows how to hand out long work, each piece to one worker at a time."""
 
-    def lease(self, worker: str, seconds: float) -> Job | None:
-        """Take the next job that is due, or None."""
+    def lease(self, worker: str, seconds: float, offer: Offer = ..., /) -> Job | None:
+        """Take the next job of the offer that is due, or None; one that it does not know is parked with the reason."""
         ...
 
     def extend(self, job: Job, seconds: float, *, progress: str = "") -> None:
@@ -139,7 +140,7 @@ class Jobs(Protocol):
         ...
 
     def write(self, job: Job, text: str) -> None:
-        """Append to what people see of its log; only the end is kept. Raises Conflict as `extend`."""
+        """Append to what people see of its log, its last lines also after its end. Raises Conflict as `extend`."""
         ...
 
     def finish(self, job: Job, tx: Transaction, result: dict[str, Any]) -> None:
@@ -150,8 +151,10 @@ class Jobs(Protocol):
         """Give it back for another attempt, or lay it among the dead letters."""
         ...
 
-    def enqueue(self, tx: Transaction, kind: str, payload: dict[str, Any], *, key: str = "") -> str:
-        """Add work in the transaction that wants it; an equal ``key`` adds it once. Gives the job's id."""
+    def enqueue(self, tx: Transaction, kind: str, payload: dict[str, Any], *, key: str = "", slot: str = "") -> str:
+        """Add work in the transaction that wants it; an equal ``key`` adds it once. Gives the job's id.
+
+        Of jobs that share a ``slot`` only so many run at once as their kind allows."""
         ...
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from lockgate.base.errors import BadSettings, Invalid
+from lockgate.domain.jobs.kinds import KINDS
 
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class Settings:
     job_memory: int
     #: Seconds one attempt of a job may take.
     job_seconds: int
+    #: Queues that this machine's job worker serves; none named means all.
+    job_queues: tuple[str, ...]
     #: Least severe message that is logged.
     log_level: str
     #: Hosts that models may be answered by elsewhere (``lane: upstream``), without port; none named means any.
@@ -127,6 +130,7 @@ def load(env: Mapping[str, str]) -> Settings:
         max_upload=read("MAX_UPLOAD", _size, 4 * 2**30),
         job_memory=read("JOB_MEMORY", _size, 8 * 2**30),
         job_seconds=read("JOB_SECONDS", _count, 1800),
+        job_queues=read("JOB_QUEUES", _queues, ()),
         log_level=read("LOG_LEVEL", _level, "info"),
         upstream_hosts=read("UPSTREAM_HOSTS", _hosts, ()),
     )
@@ -178,6 +182,15 @@ def _host(text: str) -> str:
 
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(name.strip()) for name in text.split(",") if name.strip())
+
+
+def _queues(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    known = sorted({kind.queue for kind in KINDS.values()})
+    for name in names:
+        if name not in known:
+            raise Invalid(f"there is no queue {name[:100]!r}: choose from {', '.join(known)}")
+    return names
 
 
 def _port(text: str) -> int:

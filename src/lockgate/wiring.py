@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import structlog
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
+from lockgate.adapters.sql.databaseclock import lease_clock
 from lockgate.adapters.sql.engine import Database
 from lockgate.adapters.sql.jobs import SqlJobs
 from lockgate.adapters.sql.labels import SqlLabels
@@ -25,7 +27,7 @@ from lockgate.base.clock import SystemClock
 from lockgate.base.errors import Unavailable
 from lockgate.base.ids import RandomIds
 from lockgate.domain.registry.records import Model
-from lockgate.ports import Blobs, Job, Jobs, Labels, PredictionTable, SegmentStore, Store
+from lockgate.ports import Blobs, Job, Jobs, Labels, PredictionTable, SegmentStore, Store, Why
 from lockgate.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("lockgate.loops")
 
 Handler = Callable[[Job, Callable[[str], None]], dict[str, Any]]
+
+
+#: What one control plane at a time does.
+CONCERNS = ("outbox", "rollouts", "schedules", "watch")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -88,7 +94,8 @@ def blobs(settings: Settings) -> Blobs:
 
 def jobs(settings: Settings) -> Jobs:
     """Long work, for a worker."""
-    return SqlJobs(database(settings), SystemClock(), RandomIds())
+    opened = database(settings)
+    return SqlJobs(opened, lease_clock(opened), RandomIds())
 
 
 def labels(settings: Settings) -> Labels:
@@ -118,8 +125,12 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
     from lockgate.adapters.packages.workbench import PackageWorkbench
     from lockgate.adapters.python_runner.opener import PythonRunners
     from lockgate.adapters.secretfiles.folder import SecretFolder
+    from lockgate.adapters.sql.ledger import SqlLedger
+    from lockgate.jobworker.joblog import forget_before
     from lockgate.workflows.evaluate_gates import evaluate_gates
+    from lockgate.workflows.keep_house import prune_jobs, verify_ledger
     from lockgate.workflows.package_version import package_version
+    from lockgate.workflows.regate_version import regate_version
     from lockgate.workflows.request_promotion import JOB as GATE
     from lockgate.workflows.submit_version import JOB as PACKAGE
 
@@ -149,7 +160,19 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
     def gate(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
         return evaluate_gates(job, workbench=workbench(progress), progress=progress, **known)
 
-    return {PACKAGE: package, GATE: gate}
+    def regate(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
+        return regate_version(job, workbench=workbench(progress), progress=progress, **known)
+
+    kept: dict[str, Any] = {"store": known["store"], "jobs": known["jobs"], "clock": clock}
+
+    def prune(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
+        printed = settings.home / "logs" / "jobs"
+        return prune_jobs(job, board=known["jobs"], forget_logs=lambda end: forget_before(printed, end), **kept)
+
+    def prove(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:
+        return verify_ledger(job, ledger=SqlLedger(opened), **kept)
+
+    return {PACKAGE: package, GATE: gate, "regate": regate, "prune": prune, "verify-ledger": prove}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,6 +201,7 @@ def control_parts(settings: Settings) -> Parts:
     from lockgate.adapters.lockgate_yaml.configs import YamlConfigs
     from lockgate.adapters.sql.gateways import SqlGateways
     from lockgate.adapters.sql.idempotency import SqlIdempotency
+    from lockgate.adapters.sql.leaders import SqlLeaders
     from lockgate.adapters.sql.ledger import SqlLedger
     from lockgate.adapters.sql.outbox import SqlOutbox
     from lockgate.adapters.sql.profiles import SqlProfiles
@@ -189,6 +213,7 @@ def control_parts(settings: Settings) -> Parts:
     opened, clock, ids = database(settings), SystemClock(), RandomIds()
     store, authorizer = SqlStore(opened), CedarAuthorizer()
     kept = SqlJobs(opened, clock, ids)
+    leaders = SqlLeaders(opened, lease_clock(opened), f"{socket.gethostname()}:{settings.port}", CONCERNS)
     return Parts(
         settings=settings,
         clock=clock,
@@ -207,8 +232,10 @@ def control_parts(settings: Settings) -> Parts:
         labels=SqlLabels(opened),
         ledger=SqlLedger(opened),
         gateways=SqlGateways(opened),
-        outbox=SqlOutbox(opened, clock),
+        outbox=SqlOutbox(opened, clock, leaders.guard("outbox")),
         news=News(),
+        leadership=leaders,
+        led_store=lambda concern: SqlStore(opened, leaders.guard(concern)),
         readiness={"database": database_trouble(store)},
     )
 
@@ -230,11 +257,13 @@ def database_trouble(store: Store) -> Callable[[], str]:
 def _let_in(settings: Settings, parts: Parts) -> None:
     """See to it that the first administrator and the gateways have their tokens, in files only we can read."""
     from lockgate.workflows.bootstrap import bootstrap_admin, ensure_gateway_token
+    from lockgate.workflows.handle_schedule import add_first_schedules
 
     now = parts.clock.now()
     admin = bootstrap_admin(parts.store, parts.ids, parts.chance, now)
     if admin is not None:
         write_secret(settings.secrets / "admin-token", admin)
+        add_first_schedules(parts.store, Why(actor="lockgate", reason="first start", at=now))
     known = read_secret(settings.gateway_token_file)
     gateway = ensure_gateway_token(parts.store, parts.ids, parts.chance, known, now)
     if gateway is not None:
@@ -256,22 +285,26 @@ def _mlflow_proxy(settings: Settings, parts: Parts) -> MlflowProxy:
 
 
 def _loops(settings: Settings, parts: Parts) -> list[Loop]:
-    """What the control plane does by itself."""
+    """What the control plane does by itself, where it leads."""
     from lockgate.adapters.mlflow.source import MLflowSource
-    from lockgate.controlplane.loops.loop import Loop
+    from lockgate.adapters.sql.leaders import LEASE
+    from lockgate.controlplane.loops.loop import Loop, led
     from lockgate.workflows.advance_rollout import advance_rollouts
     from lockgate.workflows.close_dead_job import close_dead_job
     from lockgate.workflows.deliver_outbox import Receiver, alias_receiver, deliver_outbox
     from lockgate.workflows.find_signals import SignalFinder
     from lockgate.workflows.judge_rollout import RolloutJudge
+    from lockgate.workflows.tick_schedules import tick_schedules
     from lockgate.workflows.watch_endpoint import watch_endpoints
 
     counts = parts.counts
+    # Each loop writes through a store that refuses it once another control plane does its work.
+    stores = {concern: parts.led_store(concern) for concern in CONCERNS}
     judge = RolloutJudge(store=parts.store, counts=counts, labels=parts.labels)
     finder = SignalFinder(parts.store, counts, parts.labels, parts.configs)
     receivers: dict[str, list[Receiver]] = {
         "mlflow.alias": [alias_receiver(parts.store, MLflowSource(settings.mlflow_socket))],
-        "job.dead": [close_dead_job(parts.store, parts.clock)],
+        "job.dead": [close_dead_job(stores["outbox"], parts.board, parts.clock)],
     }
 
     def ring_after(changed: int) -> None:
@@ -279,16 +312,19 @@ def _loops(settings: Settings, parts: Parts) -> list[Loop]:
             parts.news.ring()
 
     def watch() -> None:
-        seen = watch_endpoints(parts.store, finder, parts.ids, parts.clock)
+        seen = watch_endpoints(stores["watch"], finder, parts.ids, parts.clock)
         ring_after(seen.rolled_back)
         for endpoint, trouble in seen.unseen.items():
             log.error("endpoint.unseen", endpoint=endpoint, trouble=trouble)
 
-    return [
-        Loop(name="rollouts", every=0.5, step=lambda: ring_after(advance_rollouts(parts.store, judge, parts.clock))),
-        Loop(name="watch", every=2.0, step=watch),
-        Loop(name="outbox", every=0.5, step=lambda: deliver_outbox(parts.outbox, receivers)),
-    ]
+    steps: dict[str, tuple[float, Callable[[], object]]] = {
+        "rollouts": (0.5, lambda: ring_after(advance_rollouts(stores["rollouts"], judge, parts.clock))),
+        "watch": (2.0, watch),
+        "outbox": (0.5, lambda: deliver_outbox(parts.outbox, receivers)),
+        "schedules": (1.0, lambda: tick_schedules(stores["schedules"], parts.jobs, parts.clock)),
+    }
+    loops = [led(Loop(name=name, every=every, step=step), parts.leadership) for name, (every, step) in steps.items()]
+    return [Loop(name="leadership", every=LEASE / 10, step=parts.leadership.beat, longest_pause=LEASE / 10), *loops]
 
 
 def write_secret(file: Path, text: str) -> None:

@@ -84,3 +84,22 @@ def store(database: Database) -> SqlStore:
 @pytest.fixture
 def why(clock: FakeClock) -> Why:
     return Why(actor="ada", reason="because", at=clock.now(), links=(("request", "r1"),))
+
+
+@pytest.fixture
+def postgres_database(postgres: Server, migrated: str) -> Iterator[Database]:
+    """PostgreSQL alone, for what several machines share."""
+    name = postgres.make(migrated)
+    database = Database(postgres.url(name), patience=2.0)
+    yield database
+    database.close()
+    postgres.drop(name)
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """SQLite alone, for what is otherwise there."""
+    database = Database(f"sqlite:///{tmp_path}/alone.db", patience=2.0)
+    migrate(database)
+    yield database
+    database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from lockgate.adapters.sql.outbox import SqlOutbox
 from lockgate.adapters.sql.store import SqlStore
 from lockgate.base.errors import Conflict, Invalid, NotAllowedNow, NotFound
 from lockgate.base.ids import RandomIds
+from lockgate.domain.jobs.kinds import JobKind, Offer
 from lockgate.domain.registry.records import Model
 from lockgate.edge_ports import JobState
 from lockgate.ports import Job, Why
@@ -22,7 +24,7 @@ from tests.contract.records import a_model
 
 @pytest.fixture
 def jobs(database: Database, clock: FakeClock, ids: SequentialIds) -> SqlJobs:
-    return SqlJobs(database, clock, ids, max_attempts=3)
+    return SqlJobs(database, clock, ids, max_attempts=3, chance=lambda: 1.0)
 
 
 def enqueue(store: SqlStore, jobs: SqlJobs, why: Why, kind: str = "gate", key: str = "") -> str:
@@ -226,3 +228,157 @@ def test_many_workers_never_hold_the_same_job(store: SqlStore, database: Databas
         held = [id for ids in pool.map(work, range(6)) for id in ids]
     assert len(held) == 30
     assert set(held) == wanted
+
+
+def test_what_is_more_urgent_goes_first_and_what_is_equal_by_age(store: SqlStore, jobs: SqlJobs, why: Why) -> None:
+    wanted = [enqueue(store, jobs, why, kind=kind) for kind in ("regate", "package", "gate", "package")]
+    assert [leased(jobs).id for _ in wanted] == [wanted[2], wanted[1], wanted[3], wanted[0]]
+
+
+def test_a_worker_serves_the_queues_it_is_told_to(store: SqlStore, jobs: SqlJobs, why: Why) -> None:
+    prune, gate = (enqueue(store, jobs, why, kind=kind) for kind in ("prune", "gate"))
+    assert jobs.lease("w1", 10, Offer(queues=("nothing",))) is None
+    found = jobs.lease("w1", 10, Offer(queues=("upkeep", "nothing")))
+    assert found is not None
+    assert found.id == prune
+    assert jobs.lease("w1", 10, Offer(queues=("upkeep",))) is None
+    assert leased(jobs).id == gate
+
+
+def test_jobs_of_one_slot_run_as_many_at_once_as_their_kind_allows(
+    store: SqlStore, jobs: SqlJobs, clock: FakeClock, why: Why
+) -> None:
+    with store.begin(why) as tx:
+        thyroid = [jobs.enqueue(tx, "gate", {}, slot="thyroid") for _ in range(4)]
+        other = jobs.enqueue(tx, "gate", {}, slot="spine")
+    first, second = leased(jobs), leased(jobs)
+    assert [first.id, second.id] == thyroid[:2]
+    assert leased(jobs).id == other
+    assert jobs.lease("w1", 10) is None
+    jobs.fail(first, "no luck", retry=False)
+    assert leased(jobs, seconds=20).id == thyroid[2]
+    clock.advance(seconds=10)
+    # The lease of the second ran out: it is not counted, and it is older than the last one.
+    taken = leased(jobs)
+    assert (taken.id, taken.attempt) == (second.id, 2)
+    assert jobs.lease("w1", 10, Offer(queues=("models",), forms={"gate": (1, 1)})) is not None  # spine, again
+    assert jobs.lease("w1", 10) is None
+
+
+@pytest.mark.parametrize("forms", [{}, {"package": (1, 1)}, {"gate": (2, 3)}, {"gate": (0, 0)}])
+def test_a_job_that_no_worker_knows_is_parked_with_the_reason_and_taken_by_one_that_does(
+    store: SqlStore, jobs: SqlJobs, why: Why, forms: dict[str, tuple[int, int]]
+) -> None:
+    id = enqueue(store, jobs, why)
+    for _ in range(2):
+        assert jobs.lease("old", 10, Offer(forms=forms)) is None
+    parked = jobs.get(id)
+    assert (parked.state, parked.attempts) == (JobState.PARKED, 0)
+    assert "no worker that looked knows jobs of kind 'gate' in form 1" in parked.error
+    taken = jobs.lease("new", 10, Offer(forms={"gate": (1, 2)}))
+    assert taken is not None
+    assert (taken.id, taken.attempt) == (id, 1)
+
+
+def test_a_hundred_jobs_outlive_a_change_of_code_to_and_fro(
+    store: SqlStore, database: Database, clock: FakeClock, ids: SequentialIds, why: Why
+) -> None:
+    old = SqlJobs(database, clock, ids, kinds={"gate": JobKind(name="gate", form=1)})
+    new = SqlJobs(database, clock, ids, kinds={"gate": JobKind(name="gate", form=2), "fly": JobKind(name="fly")})
+    knows_old, knows_new = Offer(forms={"gate": (1, 1)}), Offer(forms={"gate": (1, 2), "fly": (1, 1)})
+    wanted = {enqueue(store, old, why) for _ in range(40)}
+    began = [leased_by(old, knows_old) for _ in range(10)]
+    wanted |= {enqueue(store, new, why, kind=kind) for kind in ("gate", "fly") for _ in range(30)}
+    # The new code runs, then the old one again, then the new one; those that began die with the old one.
+    for jobs, offer, most in ((new, knows_new, 20), (old, knows_old, 1000), (new, knows_new, 1000)):
+        for _ in range(most):
+            job = jobs.lease("w", 10, offer)
+            if job is None:
+                break
+            with store.begin(why) as tx:
+                jobs.finish(job, tx, {})
+                tx.record("job.done", f"job/{job.id}")
+        stranded = [view for view in old.list(limit=1000) if view.state is JobState.PARKED and not view.error]
+        assert stranded == []
+        clock.advance(seconds=11)
+    assert {view.id for view in old.list(state=JobState.DONE, limit=1000)} == wanted
+    for job in began:
+        with pytest.raises(Conflict):
+            old.extend(job, 10)
+
+
+def leased_by(jobs: SqlJobs, offer: Offer) -> Job:
+    job = jobs.lease("w", 10, offer)
+    assert job is not None
+    return job
+
+
+def test_a_dead_letter_is_given_another_chance_with_all_its_attempts(
+    store: SqlStore, jobs: SqlJobs, clock: FakeClock, why: Why
+) -> None:
+    id = enqueue(store, jobs, why)
+    dead = leased(jobs)
+    jobs.fail(dead, "no such run", retry=False)
+    with store.begin(why) as tx:
+        view = jobs.retry(tx, id)
+        tx.record("job.retried", f"job/{id}")
+    assert (view.state, view.attempts, view.error) == (JobState.QUEUED, 0, "no such run")
+    again = leased(jobs)
+    assert (again.id, again.attempt) == (id, 1)
+    assert again.fence > dead.fence
+    with pytest.raises(NotAllowedNow, match="running already") as refused, store.begin(why) as tx:
+        jobs.retry(tx, id)
+    assert "failed or was cancelled" in refused.value.hint
+    assert jobs.get(id).state is JobState.RUNNING
+
+
+def test_the_last_words_of_a_job_are_kept_after_its_end_and_nobody_elses(
+    store: SqlStore, jobs: SqlJobs, clock: FakeClock, why: Why
+) -> None:
+    id = enqueue(store, jobs, why)
+    late = leased(jobs)
+    clock.advance(seconds=11)
+    job = leased(jobs)
+    with store.begin(why) as tx:
+        jobs.finish(job, tx, {})
+        tx.record("job.done", f"job/{id}")
+    jobs.write(job, "that is all\0\ud800")
+    assert jobs.get(id).log == "that is all\ufffd?"
+    with pytest.raises(Conflict):
+        jobs.write(late, "me too")
+
+
+def test_queues_are_counted(store: SqlStore, jobs: SqlJobs, clock: FakeClock, why: Why) -> None:
+    assert list(jobs.queues()) == []
+    due = clock.now()
+    for kind in ("gate", "package", "package", "prune"):
+        enqueue(store, jobs, why, kind=kind)
+    jobs.fail(leased(jobs), "x", retry=False)
+    leased(jobs)
+    models, upkeep = jobs.queues()
+    assert (models.queue, models.waiting, models.running, models.dead) == ("models", 1, 1, 1)
+    assert (upkeep.queue, upkeep.waiting, upkeep.oldest_due_at) == ("upkeep", 1, due)
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_lives_is_not(
+    store: SqlStore, jobs: SqlJobs, clock: FakeClock, why: Why
+) -> None:
+    done, dead, cancelled, waiting = (enqueue(store, jobs, why) for _ in range(4))
+    job = leased(jobs)
+    with store.begin(why) as tx:
+        jobs.finish(job, tx, {})
+        jobs.cancel(tx, cancelled)
+        tx.record("job.done", f"job/{done}")
+    jobs.fail(leased(jobs), "x", retry=False)
+    now = clock.advance(minutes=60)
+
+    def prune(ended: int, died: int) -> int:
+        with store.begin(why) as tx:
+            tx.record("jobs.pruned", "jobs/all")
+            return jobs.prune(tx, now - timedelta(minutes=ended), now - timedelta(minutes=died))
+
+    assert prune(61, 61) == 0
+    assert prune(59, 61) == 2
+    assert {view.id for view in jobs.list()} == {dead, waiting}
+    assert prune(59, 59) == 1
+    assert {view.id for view in jobs.list()} == {waiting}

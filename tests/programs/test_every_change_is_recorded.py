@@ -18,6 +18,7 @@ from lockgate.domain.access.records import RoleName
 from lockgate.domain.audit.ledger import Entry
 from lockgate.domain.gates.records import Promotion, PromotionState
 from lockgate.domain.incidents.records import Incident
+from lockgate.domain.jobs.kinds import Offer
 from lockgate.domain.rollout.records import Rollout
 from lockgate.ports import Why
 from lockgate.workflows.handle_waiver import WaiverWish, request_waiver
@@ -140,6 +141,17 @@ def _changes(control: Control) -> list[Change]:
     ]
 
 
+def _dead(control: Control) -> str:
+    """The kind of a job that has died."""
+    parts = control.parts
+    with parts.store.begin(Why(actor="ada", reason="to tidy up", at=parts.clock.now())) as tx:
+        tx.record("job.asked", "job/prune", after={"job": parts.jobs.enqueue(tx, "prune", {})})
+    job = parts.jobs.lease("w", 10, Offer(queues=("upkeep",)))
+    assert job is not None
+    parts.jobs.fail(job, "the disk is full", retry=False)
+    return job.kind
+
+
 def _waiver(control: Control, gate: str) -> str:
     """One that somebody else asks for."""
     parts = control.parts
@@ -167,6 +179,13 @@ def _arrivals(control: Control) -> list[Change]:
         Change(route=("DELETE", "/tokens/{token}"), at={"token": ""}, action="token.revoked"),
         _made("/submissions", "version.submitted", {"source": {"run_id": "a" * 32}, "config": CONFIG, "data": data}),
         _post("/jobs/{job}/cancel", "job.cancelled", {}, job=""),
+        _post("/jobs/{job}/retry", "job.retried", {}, job=""),
+        _post("/jobs/retry", "job.retried", {"kind": _dead(control), **WHY}),
+        _made("/schedules", "schedule.added", {"name": "nightly", "kind": "prune", "cron": "@daily", **WHY}),
+        _post("/schedules/{name}/pause", "schedule.paused", name="nightly"),
+        _post("/schedules/{name}/resume", "schedule.resumed", name="nightly"),
+        _post("/schedules/{name}/run", "schedule.run", name="nightly"),
+        _post("/schedules/{name}/remove", "schedule.removed", name="nightly"),
         _made("/promotions", "promotion.requested", promotion),
         _post("/state/apply", "environments.set", {"text": _PLACES, **WHY}),
         _made("/waivers", "waiver.requested", {**_WAIVER, "expires_at": soon, **WHY}),
@@ -204,7 +223,7 @@ def test_each_change_leaves_who_why_before_and_after(place: Place) -> None:
         done = place.ask(change, place.admin)
         assert done.is_success, (change, done.text)
         answer: dict[str, Any] = done.json()
-        made |= {"token": answer.get("id", ""), "job": answer.get("job", "")}
+        made |= {"token": answer.get("id", ""), "job": answer.get("job") or made.get("job", "")}
         new = place.entries(after=head)
         entry = next((each for each in new if each.action == change.action), None)
         assert entry is not None, (change.route, [each.action for each in new])

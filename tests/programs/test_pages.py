@@ -10,25 +10,30 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from lockgate.controlplane.api.app import create_app
 from lockgate.controlplane.api.routers import (
     audit,
     incidents,
+    jobs,
     monitoring,
     promotions,
     registry,
     reports,
     rollouts,
+    schedules,
     state,
 )
 from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
 from lockgate.domain.access.records import RoleName
 from lockgate.domain.gates.records import Release
+from lockgate.domain.jobs.kinds import FORMS, Offer
 from lockgate.domain.registry.records import Version
+from lockgate.ports import Why
 from lockgate.testing import FakeClock
-from tests.control import control_in, served
+from lockgate.workflows.handle_schedule import ScheduleWish, add_schedule
+from tests.control import Control, control_in, served
 from tests.programs.history import History, tell
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -41,6 +46,8 @@ ROUTERS = (
     incidents.router,
     audit.router,
     monitoring.router,
+    jobs.router,
+    schedules.router,
 )
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -68,10 +75,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
         "eve": control.token("eve", RoleName.APPROVER),
         "vic": control.token("vic", RoleName.VIEWER),
     }
+    long_work(control)
     app = create_app(control.parts, ROUTERS, anonymous_pages=ANONYMOUS)
     mount_pages(app)
     with served(app) as url:
         yield Site(url=url, history=history, tokens=tokens)
+
+
+def long_work(control: Control) -> None:
+    """One job that died, one at work, one that nobody knows, and a schedule."""
+    parts = control.parts
+    why = Why(actor="ada", reason="old jobs are of no use", at=parts.clock.now())
+    with parts.store.begin(why) as tx:
+        for kind in ("prune", "verify-ledger", "fly"):
+            parts.jobs.enqueue(tx, kind, {})
+        tx.record("job.asked", "job/all", after={"jobs": 3})
+    dead, running = (parts.jobs.lease("host:1", 3600, Offer(forms=FORMS, queues=("upkeep",))) for _ in range(2))
+    assert dead is not None
+    assert running is not None
+    parts.jobs.lease("host:1", 1, Offer(forms={}, queues=("models",)))
+    parts.jobs.write(dead, "looking for old ones\n")
+    parts.jobs.fail(dead, "the disk of the database is full", retry=False)
+    parts.jobs.extend(running, 3600, progress="entry 4,000 of 9,000")
+    add_schedule(parts.store, ScheduleWish(name="nightly-prune", kind="prune", cron="15 3 * * *"), why)
+    parts.leadership.beat()
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +279,33 @@ def test_an_approver_signs_and_the_release_follows(visit: Visit) -> None:
     expect(page.locator(".banner")).to_contain_text("Fully rolled out")
 
 
+def test_jobs_are_seen_and_a_dead_letter_is_given_another_chance(visit: Visit) -> None:
+    page = visit("/jobs")
+
+    def card(title: str) -> Locator:
+        return page.locator("section.card", has=page.get_by_role("heading", name=title, exact=True))
+
+    expect(card("At work")).to_contain_text("entry 4,000 of 9,000")
+    expect(card("Parked")).to_contain_text("no worker that looked knows jobs of kind 'fly'")
+    expect(card("By the calendar").locator("tbody")).to_contain_text("15 3 * * *")
+    expect(card("Who does what")).to_contain_text("rollouts")
+    dead = card("Dead letters")
+    expect(dead).to_contain_text("the disk of the database is full")
+    dead.get_by_role("link", name="prune").click()
+    expect(page.locator("main")).to_contain_text("looking for old ones")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_label("Why?").fill("the disk has room again")
+    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
+    expect(page.locator(".banner")).to_contain_text("It waits for a worker")
+    page.get_by_role("link", name="Jobs", exact=True).first.click()
+    expect(card("Waiting")).to_contain_text("prune")
+    expect(card("Dead letters")).to_have_count(0)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_label("Why?").fill("not this week")
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(card("By the calendar")).to_contain_text("paused")
+
+
 def test_a_viewer_is_offered_nothing_that_a_viewer_may_not_do(visit: Visit) -> None:
     for path in ("/models/thyroid-screening", "/endpoints/thyroid-screening.prod", "/incidents/incident_0001"):
         page = visit(path, "vic")
@@ -292,7 +346,7 @@ def test_routes_of_others_stay_theirs(site: Site) -> None:
 
 @pytest.mark.parametrize("width", [390, 820])
 def test_nothing_is_cut_off_on_a_small_screen(site: Site, visit: Visit, width: int) -> None:
-    for path in ("/", "/endpoints/sepsis-alert.prod?feature=tsh", "/models/thyroid-screening", "/audit"):
+    for path in ("/", "/endpoints/sepsis-alert.prod?feature=tsh", "/models/thyroid-screening", "/audit", "/jobs"):
         page = visit(path)
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_timeout(300)

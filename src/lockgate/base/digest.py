@@ -17,9 +17,14 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is a content address."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def check_digest(text: str) -> str:
     """Give back ``text`` if it is a content address, refuse it otherwise."""
-    if not _DIGEST.fullmatch(text):
+    if not is_digest(text):
         raise Invalid(f"{text[:80]!r} is not a digest", hint="a digest is sha256: and 64 hex digits")
     return text
 

@@ -13,9 +13,10 @@ from lockgate.cli.audit import audit
 from lockgate.cli.diff import diff
 from lockgate.cli.failing import EXIT_CODES, Commands
 from lockgate.cli.incidents import alerts, incident, incidents
-from lockgate.cli.jobs import job, jobs
+from lockgate.cli.jobs import job, jobs, leaders, queues
 from lockgate.cli.people import people, tokens
 from lockgate.cli.policies import policy
+from lockgate.cli.schedules import schedules
 from lockgate.cli.state import apply, environments
 from lockgate.cli.waivers import break_glass, waiver
 
@@ -59,6 +60,9 @@ _PANELS = {
         "up": platform.up,
         "down": platform.down,
         "status": platform.status,
+        "control": platform.control,
+        "work": platform.work,
+        "leaders": leaders,
         "demo": platform.demo,
         "login": account.login,
         "logout": account.logout,
@@ -73,6 +77,7 @@ _PANELS = {
         "diff": diff,
         "report": models.report,
         "jobs": jobs,
+        "queues": queues,
     },
     "Carry it": {
         "promote": promotions.promote,
@@ -101,6 +106,7 @@ for _panel, _commands in _PANELS.items():
     for _name, _command in _commands.items():
         app.command(_name, rich_help_panel=_panel)(_command)
 app.add_typer(job, name="job", rich_help_panel="Bring a model")
+app.add_typer(schedules, name="schedules", rich_help_panel="Run the platform")
 app.add_typer(incident, name="incident", rich_help_panel="Use and watch it")
 app.add_typer(audit, name="audit", rich_help_panel="Record and access")
 app.add_typer(waiver, name="waiver", rich_help_panel="Carry it")

@@ -1,12 +1,14 @@
-"""Run the platform here: up, down, status, demo."""
+"""Run the platform here: up, down, status, demo; or one more of its parts: control, work."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -39,7 +41,15 @@ def up(
 
     began = time.monotonic()
     gateways = workers or len(os.sched_getaffinity(0))
-    where = Where(home=_home(home), host=host, port=port, workers=gateways, asked_grpc_port=grpc_port)
+    balancer = os.environ.get("LOCKGATE_CONTROL_URL", "")
+    where = Where(
+        home=_home(home),
+        host=host,
+        port=port,
+        workers=gateways,
+        asked_grpc_port=grpc_port,
+        asked_control_url=balancer,
+    )
     run(where, began=began, tell=give, say=say)
 
 
@@ -73,6 +83,36 @@ def status(home: Place = None, as_json: AsJson = False) -> None:
         (child["name"], child["state"], child["pid"], child["restarts"], _age(child["since"])) for child in children
     ]
     give_table(("process", "state", "pid", "restarts", "up"), rows, empty="it is just being started")
+
+
+def control(
+    home: Place = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of pages and API.")] = 8400,
+) -> None:
+    """Run one more control plane, here, on the PostgreSQL that others use; until Ctrl-C."""
+    if urlsplit(os.environ.get("LOCKGATE_DATABASE_URL", "")).scheme not in ("postgresql", "postgresql+psycopg"):
+        raise NotAllowedNow(
+            "several control planes need a PostgreSQL that they share",
+            hint="set LOCKGATE_DATABASE_URL; on SQLite `lockgate up` runs the only one",
+        )
+    _become("lockgate.controlplane.main", _home(home), LOCKGATE_HOST=host, LOCKGATE_PORT=str(port))
+
+
+def work(
+    home: Place = None,
+    queue: Annotated[list[str] | None, typer.Option("--queue", help="Serve only this queue; may be repeated.")] = None,
+) -> None:
+    """Run one more job worker, here, until Ctrl-C; a job under way is given back then."""
+    more = {"LOCKGATE_JOB_QUEUES": ",".join(queue)} if queue else {}
+    _become("lockgate.jobworker.main", _home(home), "job-worker", **more)
+
+
+def _become(module: str, home: Home, *words: str, **settings: str) -> None:
+    """Be that program from now on: whoever watches this process watches it."""
+    home.prepare()
+    env = {**os.environ, "LOCKGATE_HOME": str(home.root), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **settings}
+    os.execve(sys.executable, (sys.executable, "-m", module, *words), env)  # noqa: S606 - our own program
 
 
 def demo(

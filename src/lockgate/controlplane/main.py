@@ -14,24 +14,27 @@ import uvicorn
 from fastapi import FastAPI
 
 from lockgate import wiring
-from lockgate.base.errors import LockgateError
+from lockgate.base.errors import LockgateError, Unavailable
 from lockgate.controlplane.api.app import create_app
 from lockgate.controlplane.api.routers import (
     audit,
     gateway,
     incidents,
+    jobs,
     monitoring,
     policies,
     promotions,
     registry,
     reports,
     rollouts,
+    schedules,
     state,
     waivers,
 )
 from lockgate.controlplane.loops.loop import run_loops
 from lockgate.controlplane.news import News
 from lockgate.controlplane.web.mount import ANONYMOUS, mount_pages
+from lockgate.edge_ports import Leadership
 from lockgate.settings import load
 
 log = structlog.get_logger("lockgate.controlplane")
@@ -41,6 +44,8 @@ LOOP_DIED = 70
 
 ROUTERS = (
     registry.router,
+    jobs.router,
+    schedules.router,
     reports.router,
     state.router,
     policies.router,
@@ -99,6 +104,7 @@ def build(control: wiring.ControlPlane) -> FastAPI:
     async def living(app: FastAPI) -> AsyncGenerator[None]:
         async with _tending(run_loops(control.loops), fatal=True), _tending(pages.warm(PAGES_AFTER)):
             yield
+        await asyncio.to_thread(_let_go, control.parts.leadership)
         await control.proxy.close()
 
     app = create_app(
@@ -106,6 +112,13 @@ def build(control: wiring.ControlPlane) -> FastAPI:
     )
     pages = mount_pages(app)
     return app
+
+
+def _let_go(leadership: Leadership) -> None:
+    try:
+        leadership.release()
+    except Unavailable as error:
+        log.warning("leadership.kept", error=error.message, until="its lease ends")
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from lockgate.base.ids import Ids
 from lockgate.controlplane.callers import Callers
 from lockgate.controlplane.news import News
 from lockgate.controlplane.sessions import Sessions
-from lockgate.edge_ports import Gateways, IdempotencyKeys, Identities, JobBoard
+from lockgate.edge_ports import Gateways, IdempotencyKeys, Identities, JobBoard, Leadership
 from lockgate.ports import Authorizer, Blobs, ConfigReader, Jobs, Labels, Ledger, Outbox, Profiles, Store
 from lockgate.settings import Settings
 from lockgate.workflows.count_profiles import Counts, HeldBaselines
@@ -44,6 +44,10 @@ class Parts:
     outbox: Outbox
     #: Wakes gateways that wait for news.
     news: News
+    #: What this one of several control planes leads.
+    leadership: Leadership
+    #: Makes a store whose changes are refused once another control plane leads a concern.
+    led_store: Callable[[str], Store]
     #: Baselines that were read lately.
     baselines: HeldBaselines = field(default_factory=HeldBaselines)
     #: By name, what must be true before the platform counts as ready; an empty answer is good, any other says why not.

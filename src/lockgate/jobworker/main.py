@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import lockgate.wiring as wiring
+from lockgate.domain.jobs.kinds import FORMS, Offer
 from lockgate.jobworker.limits import Limits
 from lockgate.jobworker.prediction_log import LogKeeper
 from lockgate.jobworker.worker import Terms, Worker
@@ -33,7 +34,8 @@ class Program(Protocol):
 def job_worker(settings: Settings) -> Program:
     """Leases jobs and does them."""
     limits = Limits(memory=settings.job_memory, wall_seconds=settings.job_seconds, cpu_seconds=2 * settings.job_seconds)
-    terms = Terms(handlers="lockgate.wiring:job_handlers", warm=WARM, limits=limits)
+    offer = Offer(queues=settings.job_queues, forms=FORMS)
+    terms = Terms(handlers="lockgate.wiring:job_handlers", warm=WARM, limits=limits, offer=offer)
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(wiring.jobs(settings), name, terms, logs=settings.home / "logs" / "jobs")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.base.errors import Conflict, Unavailable
+from lockgate.domain.jobs.kinds import Offer
 from lockgate.jobworker.bench import Bench
 from lockgate.jobworker.joblog import JobLog
 from lockgate.jobworker.limits import Limits, reason_of
@@ -31,8 +32,10 @@ class Terms:
     #: Modules the child imports before there is a job.
     warm: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    #: Seconds a job is another's when its worker is not heard of.
-    lease: float = 30.0
+    #: Seconds after which a job is another's when its worker is not heard of.
+    lease: float = 5.0
+    #: Which work it takes.
+    offer: Offer = field(default_factory=Offer)
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Worker:
 
     def _next(self) -> Job | None:
         try:
-            return self._jobs.lease(self._name, self._terms.lease)
+            return self._jobs.lease(self._name, self._terms.lease, self._terms.offer)
         except Unavailable as error:
             _log.warning("no job can be taken now: %s", error.message)
             time.sleep(_LOOK)
@@ -120,6 +123,8 @@ class Worker:
                     _log.warning("job %s failed: %s", job.id, sentence)
                     self._jobs.write(job, log.unseen())
                     self._jobs.fail(job, sentence, retry=retry)
+                elif text := log.unseen():
+                    self._jobs.write(job, text)
             except Conflict:
                 # Cancelled, or so late that another worker has it. Whatever the child still writes is refused.
                 _log.warning("job %s is no longer ours; dropped", job.id)
@@ -163,8 +168,13 @@ class Worker:
     def _beat(self, attempt: _Attempt) -> None:
         if attempt.ended is not None or time.monotonic() - attempt.heard < self._terms.lease / 6:
             return
-        self._jobs.extend(attempt.job, self._terms.lease, progress=attempt.progress)
-        text = attempt.log.unseen()
-        if text:
-            self._jobs.write(attempt.job, text)
         attempt.heard = time.monotonic()
+        text = attempt.log.unseen()
+        try:
+            self._jobs.extend(attempt.job, self._terms.lease, progress=attempt.progress)
+            if text:
+                self._jobs.write(attempt.job, text)
+        except Unavailable as error:
+            # While the database is away nobody else can take the job either: the work goes on, and is told later.
+            attempt.log.show_again(text)
+            _log.warning("job %s goes on unheard: %s", attempt.job.id, error.message)

@@ -13,6 +13,7 @@ from lockgate.sdk.following import Follower
 from lockgate.sdk.governing import Governing
 from lockgate.sdk.rows import Answer, answer, tensors
 from lockgate.sdk.transport import Json, Transport
+from lockgate.sdk.working import Working
 
 #: Labels sent in one request; the platform takes no more.
 _LABELS_AT_ONCE = 5_000
@@ -44,6 +45,8 @@ class Client:
         self.url = url
         #: Waits for long work and tells of it.
         self.follow = Follower(self._api, sleep)
+        #: Jobs, schedules and leaders.
+        self.work = Working(self._api)
         #: Policies and waivers.
         self.govern = Governing(self._api)
 
@@ -122,17 +125,9 @@ class Client:
         """One gate report as html, markdown, json, junit or sarif."""
         return self._api.text(f"/reports/{_part(id)}/rendered", format=form)
 
-    def jobs(self, state: str | None = None) -> Iterator[Json]:
-        """Long work, newest first."""
-        return self._api.pages("/jobs", state=state)
-
     def job(self, id: str) -> Json:
         """One piece of long work."""
         return self._api.get(f"/jobs/{_part(id)}")
-
-    def cancel_job(self, id: str) -> Json:
-        """Stop a piece of long work."""
-        return self._api.post(f"/jobs/{_part(id)}/cancel", {})
 
     # Promotions.
 

@@ -25,6 +25,8 @@ class Place:
     workers: int
     #: Where predictions are asked for by gRPC: the one after that when it is not said, 0 for nowhere.
     asked_grpc_port: int | None = None
+    #: Where gateways and workers find the control plane, when it is not this one: a balancer before several.
+    asked_control_url: str = ""
 
     @property
     def reachable_host(self) -> str:
@@ -120,7 +122,7 @@ def _environment(place: Place) -> dict[str, str]:
         "LOCKGATE_GATEWAY_PORT": str(place.port + 1),
         "LOCKGATE_GATEWAY_GRPC_PORT": str(place.grpc_port),
         "LOCKGATE_WORKERS": str(place.workers),
-        "LOCKGATE_CONTROL_URL": place.url,
+        "LOCKGATE_CONTROL_URL": place.asked_control_url or place.url,
         "LOCKGATE_MLFLOW_SOCKET": str(home.mlflow_socket),
         "LOCKGATE_GATEWAY_TOKEN_FILE": str(home.gateway_token),
         "PYTHONUNBUFFERED": "1",

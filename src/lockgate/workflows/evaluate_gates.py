@@ -46,7 +46,7 @@ def evaluate_gates(
     if promotion.state is not PromotionState.GATING:
         return _finish(job, store, jobs, clock, promotion, lambda tx, why: promotion)
     progress(f"judging {version.id} for {promotion.environment}")
-    results = _results(version, champion, policy, workbench=workbench, blobs=blobs)
+    results = judge(version, champion, policy, workbench=workbench, blobs=blobs)
 
     def keep(tx: Transaction, why: Why) -> Promotion:
         asked = tx.get(Promotion, promotion.id)
@@ -91,9 +91,10 @@ def champion_of(tx: Transaction, promotion: Promotion) -> Version | None:
     return tx.get(Version, endpoint.stable) if endpoint.stable else None
 
 
-def _results(
+def judge(
     version: Version, champion: Version | None, policy: Policy, *, workbench: Workbench, blobs: Blobs
 ) -> list[GateResult]:
+    """Every gate of the policy, judged on the version's data."""
     data = {role: blobs.path(digest) for role, digest in version.data.items()}
     if version.manifest is None:
         return [GateResult(gate="package", name="", verdict=Verdict.UNKNOWN, sentence="there is no package to judge")]

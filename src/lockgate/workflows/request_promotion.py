@@ -65,7 +65,7 @@ def ask_promotion(
         )
     policy = policy_of(tx, configs, version, environment)
     id = ids.new("promo", why.at)
-    job = jobs.enqueue(tx, JOB, {"promotion": id, "reason": why.reason})
+    job = jobs.enqueue(tx, JOB, {"promotion": id, "reason": why.reason}, slot=f"{JOB}/{version.model}")
     promotion = tx.add(
         Promotion(
             id=id,

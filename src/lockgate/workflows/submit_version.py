@@ -71,7 +71,8 @@ def submit_version(
                 created_by=why.actor,
             )
         )
-        job = jobs.enqueue(tx, JOB, {"version": version.id, "to": asked.to, "reason": why.reason, "behind": why.behind})
+        wanted = {"version": version.id, "to": asked.to, "reason": why.reason, "behind": why.behind}
+        job = jobs.enqueue(tx, JOB, wanted, slot=f"{JOB}/{version.model}")
         tx.record("version.submitted", version, after=version)
         return version, job
 

@@ -22,9 +22,12 @@ from lockgate.cli.main import app
 from tests.small_api import (
     SmallApi,
     a_job,
+    a_leader,
     a_promotion,
+    a_queue,
     a_report,
     a_rollout,
+    a_schedule,
     a_table,
     a_version,
     page,
@@ -120,6 +123,10 @@ READING = [
     (("report", "rep_1"), "/reports/rep_1", (200, a_report())),
     (("report", "thyroid:3"), "/models/thyroid/versions/3/reports", page(a_report())),
     (("jobs",), "/jobs", page(a_job())),
+    (("queues",), "/jobs/queues", (200, [a_queue()])),
+    (("leaders",), "/leaders", (200, [a_leader()])),
+    (("schedules", "list"), "/schedules", page(a_schedule())),
+    (("schedules", "show", "prune"), "/schedules/prune", (200, a_schedule())),
     (("job", "show", "job_1"), "/jobs/job_1", (200, a_job(log="what it printed\nline two\n"))),
     (("promotions",), "/promotions", page(a_promotion())),
     (("rollouts",), "/rollouts", page(a_rollout())),
@@ -253,7 +260,7 @@ def test_every_reading_command_speaks_to_people_and_as_json_to_programs(
     assert (plain.code, as_json.code) == (0, 0)
     assert plain.out.strip()
     assert "\x1b" not in plain.out, "colour where nobody can see it"
-    body = told[1].get("items", told[1])
+    body = told[1].get("items", told[1]) if isinstance(told[1], dict) else told[1]
     parsed = json.loads(as_json.out)
     assert parsed in (body, body[0] if isinstance(body, list) else body)
 
@@ -445,3 +452,40 @@ def test_a_report_is_printed_in_the_form_that_is_asked_for(run: Run, api: SmallA
     assert '"markdown"' in run("report", "rep_1", "--format", "markdown").out
     assert json.loads(run("report", "rep_1", "--format", "json").out)["id"] == "rep_1"
     assert run("report", "rep_1", "--format", "word").code == 2
+
+
+def test_a_schedule_is_asked_for_with_what_its_job_takes(run: Run, api: SmallApi):
+    api.on("POST", "/schedules", (201, a_schedule()))
+    done = run(
+        "schedules", "add", "prune", "prune", "@daily", "-r", "tidy", "--zone", "Europe/Berlin", "--catch-up", "skip",
+        "--set", "keep_days=3", "--set", "endpoint=thyroid.prod", "--set", 'data={"holdout": "x"}',
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert json.loads(api.asked[-1].raw) == {
+        **{"name": "prune", "kind": "prune", "cron": "@daily", "zone": "Europe/Berlin", "catch_up": "skip"},
+        **{"payload": {"keep_days": 3, "endpoint": "thyroid.prod", "data": {"holdout": "x"}}, "reason": "tidy"},
+    }
+    wrong = run("schedules", "add", "prune", "prune", "@daily", "-r", "tidy", "--set", "keep_days")
+    assert wrong.code != 0
+    assert "NAME=VALUE" in wrong.err
+
+
+def test_dead_letters_are_tried_again_one_or_all_of_a_kind(run: Run, api: SmallApi):
+    api.on("POST", "/jobs/job_1/retry", (200, a_job()))
+    assert run("job", "retry", "job_1").code == 0
+    api.on("POST", "/jobs/retry", (200, {"again": ["job_1"], "refused": {"job_2": "thyroid:3 is ready by now"}}))
+    done = run("job", "retry", "--all", "gate")
+    assert (done.code, done.out) == (0, "job_1\n")
+    assert "job_2 is not tried again: thyroid:3 is ready by now" in done.err
+    for words in ((), ("job_1", "--all", "gate")):
+        refused = run("job", "retry", *words)
+        assert refused.code != 0
+        assert "--all KIND" in refused.err
+
+
+def test_a_second_control_plane_on_sqlite_is_refused_with_the_way_out(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LOCKGATE_DATABASE_URL", raising=False)
+    refused = run("control")
+    assert refused.code != 0
+    assert "PostgreSQL" in refused.err
+    assert "LOCKGATE_DATABASE_URL" in refused.err

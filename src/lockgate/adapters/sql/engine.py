@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import threading
 import time
@@ -38,7 +40,15 @@ _POSTGRES_TROUBLE = {
     "55P03": ("the database is locked by another program", "try again"),
     "40P01": ("two changes waited for each other", "try again"),
     "40001": ("two changes met", "try again"),
+    "25P03": ("the database gave up on a change that stood still", "try again; nothing was changed"),
 }
+
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after which PostgreSQL ends a transaction whose program stands still: a frozen one must not hold up the rest.
+STANDSTILL = 5.0
+_OPTIONS = f"-c idle_in_transaction_session_timeout={int(STANDSTILL * 1000)}"
 
 
 class Database:
@@ -57,6 +67,9 @@ class Database:
         self._turn = threading.Lock()
         self._thread = threading.local()
         self.engine = _open(self.url, self.sqlite, patience)
+        #: Where a SQLite file is, and which one it was when it was last looked at.
+        self._path = self.url.database if self.sqlite else None
+        self._file: tuple[int, int] | None = None
 
     @contextmanager
     def writing(self, *, lock: int | None = WRITER) -> Generator[Connection]:
@@ -66,7 +79,7 @@ class Database:
         (None takes none, for statements that guard their own row). So what is read in it stays true
         until it commits.
         """
-        with _plainly(), self._my_turn(), self.engine.connect() as opened:
+        with _plainly(), self._my_turn(), self._connected() as opened:
             connection = opened.execution_options(lockgate_writes=True)
             with connection.begin():
                 if not self.sqlite:
@@ -78,7 +91,7 @@ class Database:
     @contextmanager
     def reading(self) -> Generator[Connection]:
         """A consistent view that refuses writes."""
-        with _plainly(), self.engine.connect() as opened:
+        with _plainly(), self._connected() as opened:
             connection = opened
             if not self.sqlite:
                 connection = opened.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -94,6 +107,7 @@ class Database:
             while True:
                 try:
                     connection.cursor().execute("PRAGMA journal_mode = WAL")
+                    self._note_file()
                     return
                 except sqlite3.OperationalError as error:
                     # Programs that start together meet here, and SQLite does not wait for this one.
@@ -104,6 +118,26 @@ class Database:
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+    def _connected(self) -> Connection:
+        """A connection to the file that is there now: somebody may have put a back-up in its place."""
+        if self._path is None or self._file is None:
+            return self.engine.connect()
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError as error:
+            # SQLite would make an empty one, and the platform would begin anew as if nothing had been.
+            raise Unavailable("the database file is gone", hint="put it back, or restore the last back-up") from error
+        if (found.st_dev, found.st_ino) != self._file:
+            _log.critical("the database file was replaced; going on with the new one")
+            self._file = (found.st_dev, found.st_ino)
+            self.engine.dispose()
+        return self.engine.connect()
+
+    def _note_file(self) -> None:
+        if self._path is not None:
+            found = os.stat(self._path)
+            self._file = (found.st_dev, found.st_ino)
 
     @contextmanager
     def _my_turn(self) -> Generator[None]:
@@ -126,7 +160,9 @@ def _with_driver(url: URL) -> URL:
 
 def _open(url: URL, sqlite: bool, patience: float) -> Engine:
     if not sqlite:
-        return create_engine(url, pool_size=8, max_overflow=32, pool_timeout=patience, pool_pre_ping=True)
+        told = {} if "options" in url.query else {"options": _OPTIONS}
+        kept = {"pool_size": 8, "max_overflow": 32, "pool_timeout": patience, "pool_pre_ping": True}
+        return create_engine(url, connect_args=told, **kept)
     engine = create_engine(url, pool_size=8, max_overflow=56, pool_timeout=patience, connect_args={"timeout": patience})
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,11 +57,16 @@ def put(connection: Connection, topic: str, payload: dict[str, Any], at: datetim
 
 
 class SqlOutbox:
-    """Knows what is still to be delivered. For one deliverer at a time."""
+    """Knows what is still to be delivered. For one deliverer at a time.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    Args:
+        guard: asked first in each transaction; what it raises stops it.
+    """
+
+    def __init__(self, database: Database, clock: Clock, guard: Callable[[Connection], None] | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._guard = guard
 
     def pending(self, limit: int = 100) -> list[Message]:
         """Messages that are due, in the order of their commits; a topic waits behind its failed one."""
@@ -89,12 +95,12 @@ class SqlOutbox:
     def delivered(self, ids: Sequence[int]) -> None:
         """Forget messages that arrived."""
         if ids:
-            with self._database.writing(lock=None) as connection:
+            with self._writing() as connection:
                 connection.execute(delete(outbox).where(outbox.c.seq.in_(list(ids))))
 
     def failed(self, id: int, error: str) -> None:
         """Try this one again later, each time twice as late."""
-        with self._database.writing(lock=None) as connection:
+        with self._writing() as connection:
             attempts = connection.execute(select(outbox.c.attempts).where(outbox.c.seq == id)).scalar()
             if attempts is None:
                 return
@@ -105,3 +111,10 @@ class SqlOutbox:
                 .where(outbox.c.seq == id)
                 .values(attempts=attempts + 1, due_at=due_at, error=error[:2_000])
             )
+
+    @contextmanager
+    def _writing(self) -> Generator[Connection]:
+        with self._database.writing(lock=None) as connection:
+            if self._guard is not None:
+                self._guard(connection)
+            yield connection

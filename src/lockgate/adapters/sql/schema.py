@@ -6,16 +6,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from lockgate.adapters.sql import gateways, idempotency, jobs, labels, ledger, outbox, profiles
+from lockgate.adapters.sql import gateways, idempotency, jobtable, labels, leaders, ledger, outbox, profiles
 from lockgate.adapters.sql.engine import MIGRATION, Database
 from lockgate.adapters.sql.tables import metadata
 from lockgate.base.errors import Unavailable
 
 #: The newest migration; a test holds it to the files in migrations/versions.
-HEAD = "0003"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Modules whose tables make up the schema.
-PARTS = (gateways, idempotency, jobs, labels, ledger, outbox, profiles)
+PARTS = (gateways, idempotency, jobtable, labels, leaders, ledger, outbox, profiles)
 
 
 def migrate(database: Database) -> None:

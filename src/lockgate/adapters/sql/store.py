@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -24,10 +24,15 @@ CHANGED = "changed"
 
 
 class SqlStore:
-    """Knows how to keep records in SQLite or PostgreSQL, for any number of threads and processes."""
+    """Knows how to keep records in SQLite or PostgreSQL, for any number of threads and processes.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        guard: asked first in each transaction that may write; what it raises stops it.
+    """
+
+    def __init__(self, database: Database, guard: Callable[[Connection], None] | None = None) -> None:
         self._database = database
+        self._guard = guard
 
     @contextmanager
     def begin(self, why: Why) -> Generator[SqlTransaction]:
@@ -37,6 +42,8 @@ class SqlStore:
             Unavailable: the database is full, locked, read-only or gone; nothing was changed.
         """
         with self._database.writing() as connection:
+            if self._guard is not None:
+                self._guard(connection)
             tx = SqlTransaction(connection, why)
             yield tx
             tx.check_recorded()

@@ -29,6 +29,7 @@ from lockgate.domain.gates.policies import PolicyFile
 from lockgate.domain.gates.records import Endpoint, GateReport, Promotion, Release
 from lockgate.domain.gates.waivers import Waiver
 from lockgate.domain.incidents.records import Incident
+from lockgate.domain.jobs.schedules import Schedule
 from lockgate.domain.registry.records import Model, Version
 from lockgate.domain.rollout.records import Rollout
 from lockgate.domain.routing.table import RouteTable
@@ -164,6 +165,7 @@ alerts = _kind(Alert, "alerts", "endpoint", "version", "kind", "state", "inciden
 incidents = _kind(
     Incident, "incidents", "endpoint", "model", "environment", "version", "state", "rolled_back", "opened_at"
 )
+schedules = _kind(Schedule, "schedules", "kind", "paused", "removed", "next_at")
 environments = _kind(Environments, "environments")
 principals = _kind(Principal, "principals", "name", "person", "disabled", "created_at", unique=[("name",)])
 tokens = _kind(Token, "tokens", "hash", "principal", "created_at", "expires_at", unique=[("hash",)])

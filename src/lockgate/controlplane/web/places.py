@@ -32,6 +32,8 @@ _PAGES = (
     ("endpoint", re.compile(r"/endpoints/([^/]+)")),
     ("incidents", re.compile(r"/incidents")),
     ("incident", re.compile(r"/incidents/([^/]+)")),
+    ("jobs", re.compile(r"/jobs")),
+    ("job", re.compile(r"/jobs/([^/]+)")),
     ("audit", re.compile(r"/audit")),
 )
 
@@ -49,5 +51,5 @@ def find(path: str, search: str = "") -> Place:
 
 
 def to(kind: str, id: str) -> str:
-    """The address of a model, promotion, release, endpoint or incident."""
+    """The address of a model, promotion, release, endpoint, incident or job."""
     return f"/{kind}s/{quote(id, safe='')}"

@@ -13,7 +13,7 @@ from lockgate.controlplane.web.places import Place
 
 def around(shown: Shown, place: Place, me: dict[str, Any] | None) -> Component:
     """The whole page."""
-    entries = [("fleet", "Fleet", "/"), ("incidents", "Incidents", "/incidents")]
+    entries = [("fleet", "Fleet", "/"), ("incidents", "Incidents", "/incidents"), ("jobs", "Jobs", "/jobs")]
     if me and "audit" in me["actions"]:
         entries.append(("audit", "Ledger", "/audit"))
     ways: list[Node] = [

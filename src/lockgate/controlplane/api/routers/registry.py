@@ -7,13 +7,12 @@ from typing import Annotated
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from lockgate.controlplane.api.declared import LATER, AccessTo, declared_router, needs
+from lockgate.controlplane.api.declared import AccessTo, declared_router, needs
 from lockgate.controlplane.api.paging import DEFAULT_LIMIT, After, Limit, Page, records_page
 from lockgate.controlplane.api.uploads import Stored, keep_upload
 from lockgate.domain.access.records import Action
 from lockgate.domain.gates.records import GateReport
 from lockgate.domain.registry.records import Model, Version, version_id
-from lockgate.edge_ports import JobState, JobView
 from lockgate.workflows.compare_versions import Comparison, compare_versions
 from lockgate.workflows.submit_version import Submission, submit_version
 
@@ -118,47 +117,3 @@ def list_reports(
         version = tx.get(Version, version_id(model, number))
         found = tx.find(GateReport, version=version.id, order="-created_at", limit=limit + 1, after=after)
         return records_page(found, limit)
-
-
-@router.get("/jobs")
-@needs(Action.VIEW)
-def list_jobs(
-    access: AccessTo,
-    limit: Limit = DEFAULT_LIMIT,
-    after: After = None,
-    state: Annotated[JobState | None, Query(description="only those in this state")] = None,
-) -> Page[JobView]:
-    """Long work, newest first."""
-    return records_page(access.parts.board.list(state=state, limit=limit + 1, after=after), limit)
-
-
-@router.get("/jobs/{job}")
-@needs(Action.VIEW)
-def show_job(job: str, access: AccessTo) -> JobView:
-    """One piece of long work: where it is, what it wrote, what came of it."""
-    return access.parts.board.get(job)
-
-
-@router.post("/jobs/{job}/cancel")
-@needs(Action.OPERATE, environment=LATER)
-def cancel_job(job: str, access: AccessTo) -> JobView:
-    """Stop a piece of long work; nothing that it does from now on is kept."""
-    access.require()
-    parts = access.parts
-    with parts.store.begin(access.why("cancelled")) as tx:
-        before = parts.board.get(job)
-        view = parts.board.cancel(tx, job)
-        told = {
-            "id": view.id,
-            "kind": view.kind,
-            "payload": view.payload,
-            "error": f"cancelled by {access.caller.principal}",
-        }
-        tx.record(
-            "job.cancelled",
-            f"job/{view.id}",
-            before={"id": view.id, "state": before.state.value},
-            after={**told, "state": view.state.value},
-        )
-        tx.emit("job.dead", told)
-        return view

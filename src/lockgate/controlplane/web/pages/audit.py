@@ -18,6 +18,7 @@ _PAGES = {
     "release": "release",
     "endpoint": "endpoint",
     "incident": "incident",
+    "job": "job",
 }
 
 

@@ -1,0 +1,1 @@
+"""Long work: which kinds there are, how they are tried again, and what comes by the calendar."""
