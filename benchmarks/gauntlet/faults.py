@@ -27,8 +27,6 @@ class Made:
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     #: Bytes of a file that lies beside the model.
     beside: int = 0
-    #: Body of a model of somebody's own, which answers in the python lane with ``self.model`` behind it.
-    code: str = ""
 
 
 Maker = Callable[[Table, Split, np.random.Generator], "Made | None"]

@@ -24,6 +24,7 @@ from lockgate.adapters.packages.tables import Table, present, read_table
 from lockgate.base.errors import Invalid, LockgateError
 from lockgate.base.verdict import Verdict
 from lockgate.domain.gates.config import AUTO, Policy
+from lockgate.domain.gates.policies import auto_metric
 from lockgate.domain.monitoring.outcomes import Metric, Outcomes
 from lockgate.domain.monitoring.quality import metric_named
 from lockgate.domain.registry.manifest import Manifest
@@ -196,10 +197,8 @@ class Evidence:
                 hint="have it answer with one number, or leave this gate out for its environments",
             )
         name = str(params.get("metric", AUTO))
-        if name == AUTO:
-            several = "roc_auc" if self.candidate.positive is not None else "accuracy"
-            name = "r2" if self.candidate.task == "regression" else several
-        metric = metric_named(name)
+        metric = metric_named(auto_metric(self.candidate.task, self.candidate.positive) if name == AUTO else name)
+        name = metric.name
         if metric.regression is not (self.candidate.task == "regression"):
             raise Invalid(
                 f"{name} does not measure a {self.candidate.task}", hint="choose a metric of the model's task"

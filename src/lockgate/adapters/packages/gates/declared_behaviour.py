@@ -18,8 +18,6 @@ from lockgate.base.verdict import Verdict
 
 #: Most holdout rows that a declared test asks about.
 _MOST_ROWS = 2_000
-#: Share of the rows that may break a declared expectation.
-_FEW = 0.0
 
 
 def declared_looks(evidence: Evidence, params: dict[str, Any]) -> list[tuple[str, Look]]:
@@ -67,7 +65,7 @@ def _invariance(evidence: Evidence, test: dict[str, Any]) -> Iterator[Finding]:
     broken = int((apart > tolerance + 1e-9).sum())
     yield Finding(
         name=f"invariance to {column}",
-        verdict=Verdict.FAIL if broken > _FEW * len(frame) else Verdict.PASS,
+        verdict=Verdict.FAIL if broken else Verdict.PASS,
         sentence=f"{broken} of {len(frame)} rows change by more than {tolerance:g} when only {column} is one of"
         f" {', '.join(map(str, values))}, by {float(apart.max()):.3g} at most",
         hint=f"train without {column}, or allow more with tolerance" if broken else "",
