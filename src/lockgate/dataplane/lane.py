@@ -142,6 +142,10 @@ class Lane(ABC):
         """
         raise TypeError(f"{type(self).__name__} answers by predict")
 
+    async def ask_once(self, inputs: Inputs, deadline: float | None) -> Answer:
+        """As `ask`, but whoever calls asks again himself when a process ended meanwhile (code ``process_ended``)."""
+        return await self.ask(inputs, deadline)
+
     @abstractmethod
     def close(self) -> None:
         """Let go what it holds; nothing is under way any more."""

@@ -22,7 +22,7 @@ from lockgate.base.errors import NotServable
 from lockgate.dataplane.compiled import neutral_rows
 from lockgate.dataplane.intake import Inputs, Intake
 from lockgate.dataplane.lane import Answer, Lane, baseline_of, cut
-from lockgate.dataplane.refusal import Refused, too_late, unavailable
+from lockgate.dataplane.refusal import PROCESS_ENDED, Refused, process_ended, too_late, unavailable
 from lockgate.dataplane.runner_pool import RunnerPool
 from lockgate.dataplane.runner_process import RunnerGone, RunnerHung
 from lockgate.domain.monitoring.baseline import Baseline
@@ -85,37 +85,42 @@ class PythonLane(Lane):
 
     async def ask(self, inputs: Inputs, deadline: float | None) -> Answer:
         """Answer rows in one of the processes; asked once more when that one ends before it has answered."""
+        try:
+            return await self.ask_once(inputs, deadline)
+        except Refused as refused:
+            if refused.code != PROCESS_ENDED:
+                raise
+        # A prediction changes nothing, so asking again is safe.
+        self.retries += 1
+        return await self.ask_once(inputs, deadline)
+
+    async def ask_once(self, inputs: Inputs, deadline: float | None) -> Answer:
+        """Answer rows in one of the processes."""
         columns = dict(zip(self.intake.names, inputs, strict=True))
-        for attempt in (1, 2):
-            process = await self._pool.take(deadline)
-            call = process.call("predict", columns, self.serving.runner.call_seconds, {"block": self._block})
-            call.add_done_callback(lambda _, process=process: self._pool.give(process))
-            seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # Waited for, not awaited: who gives up leaves the call to its end, and the process busy until then.
-            await asyncio.wait((call,), timeout=seconds)
-            if not call.done():
-                raise too_late()
-            try:
-                header, found = call.result()
-            except RunnerHung:
-                seconds = self.serving.runner.call_seconds
-                raise unavailable(f"{self.manifest.model} did not answer within {seconds:g} s") from None
-            except RunnerGone:
-                if attempt == 1:
-                    # A prediction changes nothing, so asking again is safe.
-                    self.retries += 1
-                    continue
-                break
-            if "refused" in header:
-                raise Refused(
-                    422,
-                    Failure.MODEL_ERROR,
-                    f"the model failed on these values: {str(header['refused'])[:300]}",
-                    hint="check the values against GET /v2/models/<endpoint>",
-                )
-            self._answered = time.monotonic()
-            return self._answer(found, len(inputs[0]))
-        raise unavailable(f"the process of {self.manifest.model} ended twice while it answered this request")
+        process = await self._pool.take(deadline)
+        call = process.call("predict", columns, self.serving.runner.call_seconds, {"block": self._block})
+        call.add_done_callback(lambda _: self._pool.give(process))
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+        # Waited for, not awaited: who gives up leaves the call to its end, and the process busy until then.
+        await asyncio.wait((call,), timeout=seconds)
+        if not call.done():
+            raise too_late()
+        try:
+            header, found = call.result()
+        except RunnerHung:
+            seconds = self.serving.runner.call_seconds
+            raise unavailable(f"{self.manifest.model} did not answer within {seconds:g} s") from None
+        except RunnerGone:
+            raise process_ended(f"the process of {self.manifest.model} ended while it answered this request") from None
+        if "refused" in header:
+            raise Refused(
+                422,
+                Failure.MODEL_ERROR,
+                f"the model failed on these values: {str(header['refused'])[:300]}",
+                hint="check the values against GET /v2/models/<endpoint>",
+            )
+        self._answered = time.monotonic()
+        return self._answer(found, len(inputs[0]))
 
     def check(self) -> None:
         """Answer a neutral row, unless it has just answered a request; for any thread but the loop's."""

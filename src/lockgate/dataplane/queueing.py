@@ -16,7 +16,7 @@ from lockgate.dataplane.batching import SMALL, Ask, Outcome, failed, joined, mer
 from lockgate.dataplane.journal import say
 from lockgate.dataplane.lane import Lane
 from lockgate.dataplane.limits import SHARES, Cost, Delay, Priority, Vegas
-from lockgate.dataplane.refusal import Refused, overloaded, too_late, unavailable
+from lockgate.dataplane.refusal import PROCESS_ENDED, Refused, overloaded, too_late, unavailable
 from lockgate.dataplane.telemetry.seen import answered_for
 from lockgate.dataplane.threads import THREADS
 
@@ -218,7 +218,8 @@ class Queue:
         self._measure(outcome.ended, start, sum(ask.rows for ask in batch), outcome)
         self._land(batch, outcome)
 
-    async def _ask(self, batch: list[Ask]) -> Outcome:
+    async def _ask(self, batch: list[Ask], *, again: bool = True) -> Outcome:
+        """``again``: those whose process ended are asked once more."""
         if self._lane.local:
             return await asyncio.get_running_loop().run_in_executor(self._pool, predict, batch)
         deadlines = [ask.deadline for ask in batch if ask.deadline is not None]
@@ -226,13 +227,18 @@ class Queue:
         deadline = max(deadlines) if deadlines else self._clock() + self._lane.serving.timeout
         try:
             inputs = joined(batch)
-            whole = await self._lane.ask(inputs, deadline)
+            whole = await self._lane.ask_once(inputs, deadline)
         except Refused as refused:
+            if again and refused.code == PROCESS_ENDED:
+                # A prediction changes nothing, so asking again is safe; each alone, for one of them may have ended it.
+                self._lane.retries += len(batch)
+                return merged([await self._ask([ask], again=False) for ask in batch])
             if len(batch) == 1 or refused.status not in (400, 422):
                 return failed([refused] * len(batch))
             # One of them is poison: halves tell which in few calls.
             middle = len(batch) // 2
-            return merged([await self._ask(batch[:middle]), await self._ask(batch[middle:])])
+            halves = (batch[:middle], batch[middle:])
+            return merged([await self._ask(half, again=again) for half in halves])
         return split(batch, inputs, whole)
 
     def _land(self, batch: list[Ask], outcome: Outcome) -> None:

@@ -6,6 +6,9 @@ import msgspec
 
 from lockgate.domain.monitoring.layout import Failure
 
+#: A model's process ended while it answered.
+PROCESS_ENDED = "process_ended"
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -50,6 +53,11 @@ def not_found(message: str, hint: str = "") -> Refused:
 def unavailable(message: str, hint: str = "") -> Refused:
     """Cannot answer just now; trying again is safe, since no work was done."""
     return Refused(503, "unavailable", message, hint=hint or "try again shortly", headers=(("retry-after", "1"),))
+
+
+def process_ended(message: str) -> Refused:
+    """The process that computed died of it, or of something else; trying again is safe."""
+    return Refused(503, PROCESS_ENDED, message, hint="try again shortly", headers=(("retry-after", "1"),))
 
 
 def overloaded(message: str) -> Refused:

@@ -21,7 +21,7 @@ from lockgate.dataplane.lane import Answer, Lane
 from lockgate.dataplane.limits import Priority
 from lockgate.dataplane.loading import load
 from lockgate.dataplane.queueing import MOST_SHADOWS, MOST_WAITING, Queue
-from lockgate.dataplane.refusal import Refused, unavailable
+from lockgate.dataplane.refusal import Refused, process_ended, unavailable
 from lockgate.dataplane.routing import LiveTarget
 from lockgate.domain.registry.serving import Batching, Serving
 from tests.serving import keep_classifier, target
@@ -54,7 +54,7 @@ class Simulated(asyncio.SelectorEventLoop):
 
 
 class Distant(Lane):
-    """A lane elsewhere: a real package that takes its time, and chokes on rows that begin with a 13."""
+    """A lane elsewhere: a real package that takes its time, chokes on rows that begin with a 13, and dies of a 17."""
 
     local = False
 
@@ -80,6 +80,8 @@ class Distant(Lane):
         self.under_way -= 1
         if self.down:
             raise unavailable("it is down")
+        if (inputs[0][:, 0] == 17).any():
+            raise process_ended("its process ended")
         if (inputs[0][:, 0] == 13).any():
             raise Refused(422, "model_error", "the model failed on these values")
         return self._real.predict(inputs)
@@ -317,6 +319,20 @@ def test_one_poisoned_request_among_many_costs_few_calls(forest: Lane) -> None:
     bench.run(work)
     assert [name for name in bench.made if bench.landed.code(name)] == ["41"]
     assert len(bench.lane.calls) <= 13
+
+
+def test_a_request_that_ends_the_process_takes_no_other_along(forest: Lane) -> None:
+    bench = Bench(Distant(forest))
+
+    async def work() -> None:
+        for number in range(10):
+            bench.put(str(number), np.full((1, 4), {4: 17.0, 6: 13.0}.get(number, 0.5), np.float32))
+
+    bench.run(work)
+    refused = {name: bench.landed.code(name) for name in bench.made if bench.landed.code(name)}
+    assert refused == {"4": "process_ended", "6": "model_error"}
+    assert bench.lane.calls == [10, *[1] * 10]
+    assert bench.lane.retries == 10
 
 
 def test_a_lane_that_is_down_is_not_asked_once_more_for_each_of_a_batch(forest: Lane) -> None:
