@@ -18,6 +18,7 @@ from lockgate.adapters.python_runner.environments import Environments
 from lockgate.adapters.python_runner.launch import Launch
 from lockgate.adapters.python_runner.requirements import Wanted, wanted
 from lockgate.adapters.python_runner.session import RunnerSession
+from lockgate.adapters.python_runner.unused import remove_unused
 from lockgate.base.errors import Invalid, NotServable
 from tests.pymodels import POISON, TENSOR, moody
 
@@ -66,12 +67,14 @@ def test_another_environment_is_built_once_and_the_model_runs_in_it(tmp_path: Pa
         assert session.answer({"": np.array([[1.0, 2.0]])})["scores"].tolist() == [[3.0]]
         with pytest.raises(Invalid, match="a may not be minus one"):
             session.answer({"": np.array([[POISON, 2.0]])})
+        assert remove_unused(tmp_path / "environments", time.time() + 100 * 86400) == []
     finally:
         session.close()
     assert list((tmp_path / "work").iterdir()) == []
     code = "import six, sys; print(six.__version__, 'pandas' in sys.modules or sys.prefix)"
     told_by = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
     assert told_by.stdout.split() == ["1.16.0", str(place)]
+    assert remove_unused(tmp_path / "environments", time.time() + 100 * 86400) == [other.name]
 
 
 def test_packages_that_do_not_go_together_and_a_python_that_is_not_here_are_told(tmp_path: Path) -> None:

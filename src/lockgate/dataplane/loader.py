@@ -148,7 +148,9 @@ class Loader:
             step.sentence, step.long = f"{manifest.model}: {what}", "environment" in what
             say("a package is being loaded", package=digest, step=step.sentence)
 
-        return await load_python(manifest, self._blobs, self._runners, tell)
+        lane = await load_python(manifest, self._blobs, self._runners, tell)
+        await asyncio.to_thread(self._runners.tidy, time.time())
+        return lane
 
     async def _wait(self, wanted: set[str]) -> None:
         give_up = time.monotonic() + _PATIENCE

@@ -18,9 +18,11 @@ from lockgate.adapters.python_runner.inputs import matrix_type
 from lockgate.adapters.python_runner.launch import Launch
 from lockgate.adapters.python_runner.program.frames import MATRIX
 from lockgate.adapters.python_runner.requirements import wanted
+from lockgate.adapters.python_runner.unused import remove_unused
 from lockgate.base.errors import NotServable
 from lockgate.dataplane.compiled import neutral_rows
 from lockgate.dataplane.intake import Inputs, Intake
+from lockgate.dataplane.journal import say
 from lockgate.dataplane.lane import Answer, Lane, baseline_of, cut
 from lockgate.dataplane.refusal import PROCESS_ENDED, Refused, process_ended, too_late, unavailable
 from lockgate.dataplane.runner_pool import RunnerPool
@@ -62,6 +64,16 @@ class Runners:
             work=home / "runners" / "work" / worker,
             starting=asyncio.Semaphore(2),
         )
+
+    def tidy(self, now: float) -> None:
+        """Remove environments and laid-out packages that nobody has run from for long; ``now``: Unix seconds."""
+        for root in (self.environments.root, self.folders.root):
+            try:
+                for name in remove_unused(root, now):
+                    say("removed what nobody ran from for long", folder=str(root / name))
+            except OSError as error:
+                # Another gateway tidies the same place. What is left now is found the next time.
+                say("some of what nobody runs from is left", folder=str(root), error=str(error))
 
 
 class PythonLane(Lane):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lockgate.adapters.python_runner.requirements import Wanted, held, names_of
+from lockgate.adapters.python_runner.unused import used
 from lockgate.base.errors import NotServable, Unavailable
 
 #: Seconds that building one may take.
@@ -39,14 +40,17 @@ class Environments:
 
     def __init__(self, root: Path) -> None:
         """``root``: where they are built; made when it is needed."""
-        self._root = root
+        self.root = root
 
     def find(self, wanted: Wanted) -> Path | None:
         """The interpreter, when it is there already: this very one, or one that was built before."""
         if held(wanted):
             return Path(sys.executable)
-        place = self._root / wanted.name
-        return _interpreter(place) if (place / _READY).is_file() else None
+        place = self.root / wanted.name
+        if not (place / _READY).is_file():
+            return None
+        used(place)
+        return _interpreter(place)
 
     def ensure(self, wanted: Wanted, tell: Tell) -> Path:
         """The interpreter, built when it is not there. Slow: minutes, the first time.
@@ -62,14 +66,14 @@ class Environments:
         found = self.find(wanted)
         if found is not None:
             return found
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _alone(self._root / f"{wanted.name}.lock", tell):
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone(self.root / f"{wanted.name}.lock", tell):
             # Somebody else may have built it while we waited.
             found = self.find(wanted)
             return found if found is not None else self._build(wanted, tell)
 
     def _build(self, wanted: Wanted, tell: Tell) -> Path:
-        draft = self._root / f"{wanted.name}.draft"
+        draft = self.root / f"{wanted.name}.draft"
         # What an earlier builder left when it was killed.
         shutil.rmtree(draft, ignore_errors=True)
         tell(f"building an environment with {names_of(wanted.requirements)}")
@@ -81,7 +85,7 @@ class Environments:
                 _with_pip(wanted, draft)
             said = {"python": wanted.python, "requirements": wanted.requirements}
             (draft / _READY).write_text(json.dumps(said, indent=1), encoding="utf-8")
-            place = self._root / wanted.name
+            place = self.root / wanted.name
             draft.rename(place)
         except OSError as error:
             hint = "look at the disk of the platform's home"

@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from lockgate.adapters.python_runner.unused import remove, used
 from lockgate.base.digest import check_digest
 from lockgate.base.paths import check_inside
 from lockgate.domain.registry.manifest import Manifest
@@ -18,7 +19,7 @@ class ModelFolders:
     """Knows how to lay a package's files out, once for each package."""
 
     def __init__(self, root: Path, blobs: Blobs) -> None:
-        self._root = root
+        self.root = root
         self._blobs = blobs
 
     def of(self, manifest: Manifest) -> Path:
@@ -28,11 +29,12 @@ class ModelFolders:
             NotFound, CorruptArtifact: a file is missing, or is not what the manifest says.
             UnsafeArtifact: a name that would lie elsewhere.
         """
-        place = self._root / check_digest(manifest.digest).removeprefix("sha256:")
+        place = self.root / check_digest(manifest.digest).removeprefix("sha256:")
         if place.is_dir():
+            used(place)
             return place
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self._root / f"draft-{secrets.token_hex(8)}"
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self.root / f"draft-{secrets.token_hex(8)}"
         try:
             for name, entry in manifest.files.items():
                 check_inside(name)
@@ -49,11 +51,5 @@ class ModelFolders:
                 draft.rename(place)
                 place.chmod(0o555)
         finally:
-            _remove(draft)
+            remove(draft)
         return place
-
-
-def _remove(folder: Path) -> None:
-    for place, _, _ in os.walk(folder):
-        Path(place).chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)

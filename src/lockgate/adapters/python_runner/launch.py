@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.adapters.python_runner.program import frames
+from lockgate.adapters.python_runner.unused import hold
 from lockgate.domain.registry.manifest import Column
 
 _PROGRAM = Path(__file__).parent / "program" / "start.py"
@@ -66,9 +67,15 @@ class Desk:
         launch.work.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = Path(tempfile.mkdtemp(prefix=f"runner-{os.getpid()}-", dir=launch.work))
         self.ours, self.theirs = socket.socketpair()
+        # The starter holds them, not the process: it ends with the starter, and nothing of ours is its to let go.
+        self._held = [hold(launch.folder), hold(launch.interpreter.parent.parent)]
 
     def clear(self) -> None:
-        """The process has ended: nobody needs the folder any more."""
+        """The process has ended: nobody needs the folder any more, nor what it ran from."""
+        for descriptor in self._held:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._held = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
