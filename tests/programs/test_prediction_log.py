@@ -251,6 +251,7 @@ def test_what_is_good_of_a_damaged_segment_is_kept_once_and_the_segment_is_set_a
     keeper.stop()
     thread.join(5)
     assert path.with_suffix(".bad").read_bytes() == data
+    assert segments.damaged() == 1
     assert DeltaTable(tmp_path / "predictions").count() == 2
     found = table.find([row.prediction_id for row in rows])
     assert {row.prediction_id for row in found} == {first.prediction_id, third.prediction_id}

@@ -79,6 +79,7 @@ def tell_of_records(metrics: Metrics, gateway: Gateway, log: PredictionLog, coun
         ("lockgate_log_sync_failures_total", "counter", "Failed syncs of it.", lambda: writer.sync_failures),
         ("lockgate_log_withheld_total", "counter", "Answers kept back for it failed.", lambda: plane.unrecorded),
         ("lockgate_log_waiting_bytes", "gauge", "Prediction log that nobody carried away yet.", lambda: log.backlog),
+        ("lockgate_log_damaged_segments", "gauge", "Parts of it that were damaged and set aside.", lambda: log.damaged),
         ("lockgate_profiles_dropped_total", "counter", "Profile deltas given up.", lambda: counting.dropped),
     ]
     sink = log.sink

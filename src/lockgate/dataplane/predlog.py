@@ -27,6 +27,8 @@ class PredictionLog:
         self.sink = sink
         #: Bytes of all workers' logs that wait to be carried away, when they were last measured.
         self.backlog = 0
+        #: Parts of them that were found damaged, then.
+        self.damaged = 0
         # Not to keep a package loaded that no route needs any more.
         self._forms: dict[str, tuple[ref[Lane], _Form]] = {}
 

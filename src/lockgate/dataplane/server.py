@@ -225,6 +225,7 @@ class Server:
         folder = SegmentFolder(self._options.log_root)
         while True:
             waiting = await asyncio.to_thread(folder.size)
+            self._log.damaged = await asyncio.to_thread(folder.damaged)
             self._log.backlog = waiting
             self._log.writer.room = max(0, self._options.log_max_bytes - waiting)
             await asyncio.sleep(_MEASURE_SECONDS)

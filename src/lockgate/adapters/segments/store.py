@@ -42,6 +42,10 @@ class SegmentFolder:
                             total += entry.stat().st_size
         return total
 
+    def damaged(self) -> int:
+        """How many were set aside for a person to look at."""
+        return sum(1 for _ in self._root.glob("*/*.bad"))
+
     def read(self, path: Path) -> LoggedSegment:
         """Its rows. What is torn or damaged is left out, and what that was is said.
 
