@@ -79,6 +79,19 @@ def custom(folder: Path, code: str) -> Path:
     return folder
 
 
+def tensors(folder: Path, code: str) -> Path:
+    """A pyfunc that takes several tensors; ``code`` returns what it says of ``rows``, a dict of arrays."""
+    custom(folder, code)
+    inputs = [
+        {"type": "tensor", "name": name, "tensor-spec": {"dtype": dtype, "shape": [-1, *shape]}}
+        for name, dtype, shape in (("image", "uint8", [4, 3]), ("dose", "float32", []), ("drug", "str", []))
+    ]
+    said = json.loads((folder / "MLmodel").read_text())
+    said["signature"] = {"inputs": json.dumps(inputs)}
+    (folder / "MLmodel").write_text(json.dumps(said))
+    return folder
+
+
 def _write(folder: Path, flavors: dict[str, Any]) -> None:
     (folder / "code").mkdir(parents=True)
     inputs: list[dict[str, Any]] = [{"type": "double", "name": column.name} for column in COLUMNS]

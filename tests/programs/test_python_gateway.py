@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.domain.registry.manifest import Column, Kind, Output, Signature
-from tests.pymodels import POISON, estimator, keep, manifest_of, moody
+from tests.pymodels import POISON, estimator, keep, manifest_of, moody, tensors
 from tests.serving import ControlPlane, GatewayProcess, children, control_plane, gateway, route, table, target, until
 
 pytestmark = pytest.mark.process
@@ -102,12 +103,67 @@ def test_a_poisoned_request_fails_alone(stage: Stage) -> None:
     assert stage.infer("moody.dev", TENSOR | {"data": [1.0, 2.0]}).json()["outputs"][0]["data"] == [3.0]
 
 
+def test_several_tensors_reach_the_model_by_name_however_they_are_sent(stage: Stage) -> None:
+    blobs = DirectoryBlobs(stage.home / "blobs")
+    columns = (
+        Column(name="image", kind=Kind.INTEGER, datatype="UINT8", shape=(4, 3)),
+        Column(name="dose", kind=Kind.NUMBER, datatype="FP32"),
+        Column(name="drug", kind=Kind.TEXT, datatype="BYTES"),
+    )
+    given = (Output(name="light", datatype="FP64"), Output(name="said", datatype="BYTES"))
+    code = (
+        "return {'light': rows['image'].mean(axis=(1, 2)) * rows['dose'], "
+        "'said': [f'{rows[\"image\"].dtype} {drug}' for drug in rows['drug']]}"
+    )
+    folder = tensors(stage.home / "seer", code)
+    signature = Signature(inputs=columns, outputs=given)
+    seer = keep(manifest_of(folder, blobs, model="seer", task="other", signature=signature), blobs)
+    stage.control.publish(
+        table(
+            2,
+            route("thyroid.dev", target(stage.boosted)),
+            route("moody.dev", target(stage.moody)),
+            route("seer.dev", target(seer)),
+        )
+    )
+    until(lambda: stage.ready("seer.dev"), 60)
+    images = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    expected = {"light": [5.5 * 2, 17.5 * 4], "said": ["uint8 aspirin", "uint8 ibuprofen"]}
+    tensor = {"name": "image", "shape": [2, 4, 3], "datatype": "UINT8", "data": images.tolist()}
+    others = (
+        {"name": "dose", "shape": [2], "datatype": "FP32", "data": [2.0, 4.0]},
+        {"name": "drug", "shape": [2], "datatype": "BYTES", "data": ["aspirin", "ibuprofen"]},
+    )
+    answer = stage.infer("seer.dev", tensor, *others)
+    assert {output["name"]: output["data"] for output in answer.json()["outputs"]} == expected
+    inputs = {"image": images.tolist(), "dose": [2.0, 4.0], "drug": ["aspirin", "ibuprofen"]}
+    with stage.process.client() as client:
+        invoked = client.post("/endpoints/seer.dev/invocations", json={"inputs": inputs})
+        head = json.dumps(
+            {"inputs": [tensor | {"parameters": {"binary_data_size": 24}, "data": None}, *others]}
+        ).replace(', "data": null', "")
+        length = {"inference-header-content-length": str(len(head))}
+        body = head.encode() + images.tobytes()
+        binary = client.post("/v2/models/seer.dev/infer", content=body, headers=length)
+        told = client.get("/v2/models/seer.dev").json()
+    assert invoked.json()["predictions"] == [
+        {"light": light, "said": said} for light, said in zip(expected["light"], expected["said"], strict=True)
+    ]
+    assert {output["name"]: output["data"] for output in binary.json()["outputs"]} == expected
+    assert told["inputs"][0] == {"name": "image", "datatype": "UINT8", "shape": [-1, 4, 3]}
+    images = images.astype(int)
+    images[1, 2, 2] = 300
+    refused = stage.infer("seer.dev", tensor | {"datatype": "INT64", "data": images.tolist()}, *others)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_input")
+    assert "UINT8, which cannot hold 300" in refused.json()["error"]
+
+
 def test_an_environment_that_cannot_be_had_holds_up_nobody_else_and_is_told(stage: Stage) -> None:
     blobs = DirectoryBlobs(stage.home / "blobs")
     nowhere = manifest_of(stage.home / "moody", blobs, requirements=("lockgate-has-no-such-package==1.0",))
     stage.control.publish(
         table(
-            2,
+            3,
             route("thyroid.dev", target(stage.boosted)),
             route("moody.dev", target(keep(nowhere, blobs), 2)),
             route("other.dev", target(stage.moody, model="other")),
@@ -122,7 +178,7 @@ def test_an_environment_that_cannot_be_had_holds_up_nobody_else_and_is_told(stag
 
 def test_processes_of_a_version_that_no_route_names_are_ended(stage: Stage) -> None:
     assert len(stage.runners()) == 2
-    stage.control.publish(table(3, route("thyroid.dev", target(stage.boosted))))
+    stage.control.publish(table(4, route("thyroid.dev", target(stage.boosted))))
     until(lambda: len(stage.runners()) == 1, 20)
     assert stage.infer("moody.dev", TENSOR | {"data": [1.0, 2.0]}).status_code == 404
     runners = stage.runners()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lockgate.base.errors import NotServable
 from lockgate.dataplane.refusal import Refused, bad_input, quoted
+from lockgate.dataplane.tensors import WHOLE, WHOLE_LIMITS
 from lockgate.domain.registry.manifest import Column, Graph, Kind, Signature
 
 #: One array a graph input: a matrix [rows, width], or one [rows, *shape] a column ([rows, 1] for a scalar).
@@ -26,6 +27,8 @@ _TYPES: dict[str, Any] = {
     "tensor(string)": np.object_,
 }
 _MOST_NAMED = 10
+#: Types that a number may be too large for that a caller can send.
+_NARROW = WHOLE - {"INT64", "UINT64"}
 
 
 class Intake:
@@ -229,6 +232,11 @@ def _numbers(column: Column, values: Values, width: int) -> NDArray[Any]:
             raise bad_input(f"column {quoted(column.name)} holds a number beyond 64 bits")
     if column.kind is Kind.INTEGER and array.dtype.kind == "u" and (array > 2**63 - 1).any():
         raise bad_input(f"column {quoted(column.name)} holds a number beyond 64 bits")
+    if column.datatype in _NARROW:
+        low, high = WHOLE_LIMITS[column.datatype]
+        beyond = array[(array < low) | (array > high)]
+        if len(beyond):
+            raise bad_input(f"column {quoted(column.name)} is {column.datatype}, which cannot hold {beyond[0]:.0f}")
     return array
 
 

@@ -23,7 +23,8 @@ _LARGE = 2000
 _MOST = 1 << 31
 
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
-_WHOLE_LIMITS = {
+#: Smallest and largest number of each type of whole numbers.
+WHOLE_LIMITS = {
     "INT8": (-(2**7), 2**7 - 1),
     "INT16": (-(2**15), 2**15 - 1),
     "INT32": (-(2**31), 2**31 - 1),
@@ -33,7 +34,7 @@ _WHOLE_LIMITS = {
     "UINT32": (0, 2**32 - 1),
     "UINT64": (0, 2**64 - 1),
 }
-WHOLE = frozenset(_WHOLE_LIMITS)
+WHOLE = frozenset(WHOLE_LIMITS)
 KNOWN = FLOATS | WHOLE | {"BOOL", "BYTES"}
 
 _FLAT: dict[type, msgspec.json.Decoder[Any]] = {
@@ -236,7 +237,7 @@ def _flattened(tensor: Tensor, data: Any) -> list[Any]:
 
 def check_whole(tensor: Given, found: NDArray[Any]) -> None:
     """Refuse whole numbers that the declared datatype cannot hold."""
-    least, most = _WHOLE_LIMITS[tensor.datatype]
+    least, most = WHOLE_LIMITS[tensor.datatype]
     low, high = int(found.min()), int(found.max())
     if low < least or high > most:
         outside = low if low < least else high

@@ -26,7 +26,7 @@ from lockgate.adapters.packages.tables import Table, read_table, typed
 from lockgate.base.errors import CorruptArtifact, Invalid, NotServable, UnsafeArtifact
 from lockgate.domain.gates.config import ModelConfig
 from lockgate.domain.monitoring import baseline as profiles
-from lockgate.domain.registry.manifest import Column, FileEntry, Manifest, Signature
+from lockgate.domain.registry.manifest import Column, FileEntry, Manifest, Signature, beyond_tables
 from lockgate.ports import Blobs
 
 #: Where the converted graph lies in a package.
@@ -155,30 +155,15 @@ def _open(
     """The opened model, and the tables as frames of its inputs."""
     personal, asked = config.data.personal, config.serving.lane
     source_table = tables.get("training") or tables.get("holdout")
-    if "onnx" in described.flavors and asked != "python":
-        path, proto = open_onnx(folder, described)
-        inputs = infer_inputs(described.inputs, None, source_table, personal=personal)
-        frames = frames_of(tables, inputs, config)
-        rows = real_rows(list(frames.values()), inputs, seed=seed) if frames else None
-        label = config.data.label
-        labels = source_table.frame[label].dropna() if source_table and label in source_table.frame else ()
-        compiled, classes = adopt(proto, inputs, rows, labels, path=path)
-        opened = _Opened(
-            flavor="onnx",
-            serialization="onnx",
-            task="classification" if classes else "regression",
-            classes=classes,
-            inputs=inputs,
-            compiled=compiled,
-            not_compiled="",
-            original=None,
-        )
-        return opened, frames
+    if "onnx" in described.flavors and asked != "python" and not beyond_tables(described.inputs or ()):
+        return _adopted(folder, described, tables, source_table, config, seed)
     original, reason = _original(folder, described, allow_pickle, limits, may_run=runners is not None)
     inputs = infer_inputs(described.inputs, original.model if original else None, source_table, personal=personal)
     frames = frames_of(tables, inputs, config)
     compiled = None
-    if asked == "python":
+    if beyond_tables(inputs):
+        reason = "it takes tensors that no table holds, so no conversion can be compared"
+    elif asked == "python":
         reason = "lockgate.yaml asks for the python lane"
     elif original is not None:
         reason = "there is neither training nor holdout data to compare a conversion on"
@@ -200,6 +185,35 @@ def _open(
         compiled=compiled,
         not_compiled=reason,
         original=original,
+    )
+    return opened, frames
+
+
+def _adopted(
+    folder: Path,
+    described: MLModel,
+    tables: dict[str, Table],
+    source_table: Table | None,
+    config: ModelConfig,
+    seed: int,
+) -> tuple[_Opened, dict[str, DataFrame]]:
+    """A model that was logged as a graph, and the tables as frames of its inputs."""
+    path, proto = open_onnx(folder, described)
+    inputs = infer_inputs(described.inputs, None, source_table, personal=config.data.personal)
+    frames = frames_of(tables, inputs, config)
+    rows = real_rows(list(frames.values()), inputs, seed=seed) if frames else None
+    label = config.data.label
+    labels = source_table.frame[label].dropna() if source_table and label in source_table.frame else ()
+    compiled, classes = adopt(proto, inputs, rows, labels, path=path)
+    opened = _Opened(
+        flavor="onnx",
+        serialization="onnx",
+        task="classification" if classes else "regression",
+        classes=classes,
+        inputs=inputs,
+        compiled=compiled,
+        not_compiled="",
+        original=None,
     )
     return opened, frames
 
@@ -264,6 +278,8 @@ def frames_of(tables: Mapping[str, Table], inputs: tuple[Column, ...], config: M
         Invalid: the training data does not fit.
     """
     found: dict[str, DataFrame] = {}
+    if beyond_tables(inputs):
+        return found
     for role, table in tables.items():
         try:
             frame = features_of(table, inputs, leave_out=(config.data.label, config.data.subject))
@@ -278,6 +294,11 @@ def frames_of(tables: Mapping[str, Table], inputs: tuple[Column, ...], config: M
 
 def features_of(table: Table, inputs: tuple[Column, ...], *, leave_out: tuple[str, ...]) -> DataFrame:
     """A table's model inputs: by name, or all numbers beside label and subject for a tensor; raises Invalid."""
+    if beyond_tables(inputs):
+        raise Invalid(
+            f"the model takes tensors ({', '.join(column.name for column in inputs)[:200]}), which no table holds",
+            hint="test it by checks of your own, and watch it by its answers",
+        )
     if inputs[0].shape:
         return matrix_table(table, inputs, leave_out=leave_out)
     return typed(table, inputs)

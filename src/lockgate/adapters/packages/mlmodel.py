@@ -29,6 +29,9 @@ _TENSOR_TYPES = {
     "float32": (Kind.NUMBER, "FP32"),
     "int64": (Kind.INTEGER, "INT64"),
     "int32": (Kind.INTEGER, "INT32"),
+    "uint8": (Kind.INTEGER, "UINT8"),
+    "bool": (Kind.BOOLEAN, "BOOL"),
+    "str": (Kind.TEXT, "BYTES"),
 }
 
 
@@ -82,10 +85,10 @@ def _column(field: dict[str, Any], index: int) -> Column:
     if field["type"] == "tensor":
         spec = field["tensor-spec"]
         shape = tuple(int(size) for size in spec["shape"][1:])
-        if spec["dtype"] not in _TENSOR_TYPES or len(shape) != 1 or shape[0] < 1:
+        if spec["dtype"] not in _TENSOR_TYPES or any(size < 1 for size in shape):
             raise NotServable(
                 f"input {name!r} is a tensor of {spec['dtype']} and shape {spec['shape']}",
-                hint="tabular models take columns, or one matrix of numbers with the shape [-1, features]",
+                hint=f"tensors may hold {', '.join(_TENSOR_TYPES)}, and every size but the first has to be a number",
             )
         kind, datatype = _TENSOR_TYPES[spec["dtype"]]
         return Column(name=name, kind=kind, datatype=datatype, shape=shape)

@@ -16,7 +16,7 @@ from lockgate.adapters.packages.answers import Answer
 from lockgate.adapters.packages.mlmodel import MLModel
 from lockgate.adapters.packages.runners import Session
 from lockgate.base.errors import Invalid, NotServable
-from lockgate.domain.registry.manifest import Column, Kind, Output
+from lockgate.domain.registry.manifest import Column, Kind, Output, beyond_tables
 
 #: Rows of one call.
 _CALL_ROWS = 2_000
@@ -122,9 +122,11 @@ def show(session: Session, inputs: tuple[Column, ...], frames: Sequence[DataFram
     """
     said = session.model
     task, classes = str(said["task"]), tuple(map(str, said["classes"]))
-    first = frames[0].head(_CALL_ROWS) if frames else _neutral(inputs)
     try:
-        found = session.answer(session.rows(first))
+        if beyond_tables(inputs):
+            found = session.answer(_neutral_tensors(inputs))
+        else:
+            found = session.answer(session.rows(frames[0].head(_CALL_ROWS) if frames else _neutral(inputs)))
     except Invalid as error:
         if frames:
             raise
@@ -175,6 +177,15 @@ def _neutral(inputs: tuple[Column, ...]) -> DataFrame:
     if inputs[0].shape:
         return pd.DataFrame(np.full((1, inputs[0].shape[0]), 0.5))
     return pd.DataFrame({column.name: [_neutral_value(column)] for column in inputs})
+
+
+def _neutral_tensors(inputs: tuple[Column, ...]) -> dict[str, NDArray[Any]]:
+    """One row of every tensor, as `rows` of a session would give it."""
+    dtypes = {Kind.NUMBER: np.float64, Kind.INTEGER: np.int64, Kind.BOOLEAN: np.bool_, Kind.TEXT: np.object_}
+    return {
+        column.name: np.full((1, *(column.shape or (1,))), _neutral_value(column), dtype=dtypes[column.kind])
+        for column in inputs
+    }
 
 
 def _neutral_value(column: Column) -> Any:

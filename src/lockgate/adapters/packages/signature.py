@@ -39,8 +39,6 @@ def infer_inputs(
     if len(set(names)) < len(names):
         raise NotServable("the model takes two inputs of one name")
     if any(column.shape for column in columns):
-        if len(columns) > 1:
-            raise NotServable("a model that takes several tensors cannot be packaged yet")
         return columns
     if table is None:
         return tuple(replace(column, personal=column.name in personal) for column in columns)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lockgate.adapters.python_runner.program.frames import MATRIX
-from lockgate.domain.registry.manifest import Column, Kind
+from lockgate.domain.registry.manifest import Column, Kind, beyond_tables
 
 _FLOATS: dict[str, Any] = {"FP64": np.float64, "FP32": np.float32}
 
@@ -19,6 +19,8 @@ def matrix_type(columns: tuple[Column, ...], *, takes_array: bool) -> Any:
         columns: the signature's inputs.
         takes_array: whether the model takes numbers side by side, whatever their columns are.
     """
+    if beyond_tables(columns):
+        return None
     datatypes = {column.datatype for column in columns}
     numbers = all(column.kind is Kind.NUMBER and len(column.shape) < 2 for column in columns)
     if numbers and len(datatypes) == 1:

@@ -56,6 +56,11 @@ class Signature:
     outputs: tuple[Output, ...]
 
 
+def beyond_tables(inputs: tuple[Column, ...]) -> bool:
+    """Whether no table holds what a model takes: several tensors, or one of more than one dimension a row."""
+    return any(len(column.shape) > 1 or (column.shape and len(inputs) > 1) for column in inputs)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
     """How the converted graph compared with the original model on real rows."""

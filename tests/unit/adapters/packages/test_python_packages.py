@@ -22,7 +22,7 @@ from lockgate.domain.monitoring import baseline as profiles
 from lockgate.domain.registry.manifest import Manifest, Output
 from lockgate.domain.registry.serving import Serving
 from tests.policies import policy_for
-from tests.pymodels import booster, custom, estimator
+from tests.pymodels import booster, custom, estimator, tensors
 
 pytestmark = pytest.mark.process
 
@@ -143,6 +143,26 @@ def test_one_number_a_row_makes_a_regression_with_or_without_data(tmp_path: Path
     assert bench.package(folder).task == "regression"
     bare = bench.package(folder, data={})
     assert (bare.task, bare.baseline) == ("regression", None)
+
+
+def test_a_model_of_several_tensors_is_seen_to_answer_and_no_table_judges_it(tmp_path: Path, bench: Bench) -> None:
+    folder = tensors(tmp_path / "m", "return {'light': rows['image'].mean(axis=(1, 2)), 'kind': rows['image'].shape}")
+    with pytest.raises(NotServable, match="rows"):
+        bench.package(folder)
+    code = "return {'light': rows['image'].mean(axis=(1, 2)) * rows['dose'], 'drug': rows['drug']}"
+    manifest = bench.package(tensors(tmp_path / "n", code))
+    shapes = {column.name: (column.datatype, column.shape) for column in manifest.signature.inputs}
+    assert shapes == {"image": ("UINT8", (4, 3)), "dose": ("FP32", ()), "drug": ("BYTES", ())}
+    assert [output.name for output in manifest.signature.outputs] == ["light", "drug"]
+    assert (manifest.lane, manifest.baseline) == ("python", None)
+    one = bench.package(tensors(tmp_path / "o", "return rows['image'].mean(axis=(1, 2)) * rows['dose']"))
+    assert one.task == "regression"
+    policy = policy_for(
+        replace(CONFIG, gates=(GateSpec(kind="quality", params={"metric": "mae", "at_most": 1}),)), "test"
+    )
+    [found] = [result for result in bench.workbench.evaluate(policy, one, None, bench.data) if result.gate == "quality"]
+    assert found.verdict is Verdict.UNKNOWN
+    assert "takes tensors (image, dose, drug), which no table holds" in found.sentence
 
 
 def test_what_cannot_be_served_in_python_is_told_when_it_is_packaged(tmp_path: Path, bench: Bench) -> None:

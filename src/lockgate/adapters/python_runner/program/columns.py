@@ -16,6 +16,7 @@ _TYPES: dict[str, Any] = {
     "INT32": np.int32,
     "INT16": np.int16,
     "INT8": np.int8,
+    "UINT8": np.uint8,
     "BOOL": np.bool_,
 }
 
@@ -75,6 +76,16 @@ def table(given: dict[str, Any], columns: list[Column]) -> Any:
         # As objects, which every encoder takes; pandas would make a type of its own of them.
         found[column.name] = pandas.Series(values, dtype=object) if values.dtype.kind == "O" else values
     return pandas.DataFrame(found, copy=False)
+
+
+def arrays(given: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
+    """Name -> array of shape (rows, *shape), as MLflow gives several tensors to a model."""
+    return {column.name: column.typed(given[column.name]) for column in columns}
+
+
+def takes_several(columns: list[Column]) -> bool:
+    """Whether the model takes tensors by name."""
+    return len(columns) > 1 and any(column.shape for column in columns)
 
 
 def is_tensor(columns: list[Column]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Column, is_tensor, matrix, table
+from .columns import Column, arrays, is_tensor, matrix, table, takes_several
 from .results import PICKED, SCORES, labels_of, named
 
 #: Estimators whose own `predict` is the largest of `predict_proba`, so that asking once is enough.
@@ -151,8 +151,12 @@ class Pyfunc(Model):
         self._model = model
 
     def answer(self, given: dict[str, Any]) -> dict[str, Any]:
-        rows = matrix(given, self.columns) if is_tensor(self.columns) else table(given, self.columns)
-        return named(self._model.predict(rows), len(rows))
+        count = len(next(iter(given.values())))
+        if takes_several(self.columns):
+            rows: Any = arrays(given, self.columns)
+        else:
+            rows = matrix(given, self.columns) if is_tensor(self.columns) else table(given, self.columns)
+        return named(self._model.predict(rows), count)
 
 
 def opened(folder: str, columns: list[Column]) -> Model:
