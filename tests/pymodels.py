@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,21 @@ def estimator(folder: Path, model: Any, names: tuple[str, ...]) -> Path:
     (folder / "MLmodel").write_text(json.dumps(said))
     (folder / "requirements.txt").write_text("numpy\nscikit-learn\n")
     (folder / "model.pkl").write_bytes(pickle.dumps(model))
+    return folder
+
+
+def xgboost(folder: Path, model: Any, rows: Any) -> Path:
+    """A fitted XGBoost estimator as MLflow itself saves it, with the signature of its ``rows``."""
+    with warnings.catch_warnings():
+        # MLflow warns of its own modules while it imports them.
+        warnings.simplefilter("ignore")
+        from mlflow.models import infer_signature
+        from mlflow.xgboost import save_model
+
+        signature = infer_signature(rows, model.predict(rows))
+        # Named, for finding them out takes MLflow seconds.
+        needs = ["numpy", "scikit-learn", "xgboost"]
+        save_model(model, str(folder), signature=signature, model_format="json", pip_requirements=needs)
     return folder
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from xgboost import XGBClassifier
 
 from lockgate.adapters.blobs.directory import DirectoryBlobs
 from lockgate.adapters.packages.workbench import PackageWorkbench
@@ -22,7 +23,7 @@ from lockgate.domain.monitoring import baseline as profiles
 from lockgate.domain.registry.manifest import Manifest, Output
 from lockgate.domain.registry.serving import Serving
 from tests.policies import policy_for
-from tests.pymodels import booster, custom, estimator, tensors
+from tests.pymodels import booster, custom, estimator, tensors, xgboost
 
 pytestmark = pytest.mark.process
 
@@ -136,6 +137,30 @@ def test_a_booster_answers_with_its_own_probabilities(tmp_path: Path, bench: Ben
         session.close()
     assert found["scores"][:, 1].tolist() == np.asarray(model.predict(rows)).tolist()
     assert found["picked"].tolist() == (found["scores"][:, 1] > 0.5).astype(int).tolist()
+
+
+def test_an_xgboost_model_as_mlflow_saves_it_is_judged_and_is_no_code(
+    tmp_path: Path, bench: Bench, data: dict[str, Path]
+) -> None:
+    training = pd.read_parquet(data["training"])
+    rows = training[list(NAMES)]
+    model = XGBClassifier(n_estimators=20, max_depth=3, random_state=0).fit(rows, training["label"])
+    manifest = bench.package(xgboost(tmp_path / "m", model, rows))
+    assert (manifest.lane, manifest.flavor, manifest.serialization) == ("python", "xgboost", "xgboost")
+    assert (manifest.task, manifest.classes) == ("classification", ("0", "1"))
+    policy = policy_for(CONFIG, "prod")
+    results = {found.gate: found for found in bench.workbench.evaluate(policy, manifest, None, bench.data)}
+    assert {gate: results[gate].verdict for gate in ("quality", "slices", "latency", "format")} == dict.fromkeys(
+        ("quality", "slices", "latency", "format"), Verdict.PASS
+    )
+    holdout = pd.read_parquet(data["holdout"])
+    session = bench.runners.open_package(manifest)
+    try:
+        found = session.answer(session.rows(holdout[list(NAMES)]))
+    finally:
+        session.close()
+    assert found["scores"].tolist() == model.predict_proba(holdout[list(NAMES)]).astype(float).tolist()
+    assert found["picked"].tolist() == model.predict(holdout[list(NAMES)]).tolist()
 
 
 def test_one_number_a_row_makes_a_regression_with_or_without_data(tmp_path: Path, bench: Bench) -> None:

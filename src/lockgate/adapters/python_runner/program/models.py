@@ -205,9 +205,12 @@ def _bare(model: Any, verb: str) -> Any:
 
 
 def _native(flavor: str, folder: str, entry: dict[str, Any]) -> Any:
-    if flavor == "xgboost":
-        return importlib.import_module("mlflow.xgboost").load_model(folder)
     # As MLflow loads them, without the seconds that importing it takes: a runner that died is replaced the sooner.
+    if flavor == "xgboost":
+        module, _, name = str(entry.get("model_class", "xgboost.core.Booster")).rpartition(".")
+        model = getattr(importlib.import_module(module), name)()
+        model.load_model(str(Path(folder, entry["data"])))
+        return model
     path = Path(folder, entry.get("pickled_model") or entry["data"])
     if flavor == "lightgbm" and path.suffix in (".lgb", ".txt"):
         import lightgbm
