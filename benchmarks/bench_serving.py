@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import beside, changes, grpc_beside, model
+from benchmarks import beside, changes, durable, grpc_beside, model
 from benchmarks.figures import console, say, show, spread
 from benchmarks.goals import tell_goals
 from benchmarks.load import find_wrk
@@ -70,10 +70,23 @@ def _parts(asked: Any, files: Path, home: Path, packages: dict[str, str]) -> dic
         "models": partial(changes.memory, files, home, compiled, models=asked.models),
         "swaps": partial(changes.swaps, files, home, compiled, count=asked.swaps),
         "rollback": partial(changes.rollback, files, home, compiled, rounds=asked.rounds),
+        "durable": partial(durable.measure, files, home, compiled, rounds=asked.rounds, seconds=asked.seconds),
     }
 
 
-NAMES = ("compiled", "python", "monitoring", "many", "binary", "grpc", "workers", "models", "swaps", "rollback")
+NAMES = (
+    "compiled",
+    "python",
+    "monitoring",
+    "many",
+    "binary",
+    "grpc",
+    "workers",
+    "models",
+    "swaps",
+    "rollback",
+    "durable",
+)
 
 
 def _many(files: Path, home: Path, package: str, asked: Any) -> dict[str, Any]:

@@ -60,6 +60,13 @@ def _goals(found: dict[str, Any]) -> Iterator[Goal]:
     if "rollback" in found:
         worst = 1e3 * max(found["rollback"]["seconds"])
         yield Goal("last answer of the old version after a rollback, the longest", worst, 250, False, "ms")
+    if "durable" in found:
+        part = found["durable"]
+        yield Goal(
+            "added to the median by waiting for the disk, 1,000 requests/s", part["added_p50_ms"], 8, False, "ms"
+        )
+        yield Goal("added to p99 by it", part["added_p99_ms"], 15, False, "ms")
+        yield Goal("durable records a second and worker", part["durable_rate"], 10_000, True, "/s")
 
 
 def _beside(found: dict[str, Any]) -> Iterator[Goal]:
