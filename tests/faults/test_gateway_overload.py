@@ -146,6 +146,17 @@ async def _open(port: int, rate: float, seconds: float) -> Storm:
     return storm
 
 
+def test_callers_who_come_back_at_once_cost_those_let_in_little(busy: GatewayProcess, soak: bool) -> None:
+    seconds = 20.0 if soak else 3.0
+    before = asyncio.run(_closed(busy.port, 4, seconds))
+    storm = asyncio.run(_closed(busy.port, 300, seconds))
+    assert set(storm.statuses) == {200, 503}, storm.statuses
+    assert storm.speechless == 0
+    after = asyncio.run(_closed(busy.port, 4, seconds))
+    # None of three hundred waits before the next request, and each refusal costs both ends something.
+    assert storm.goodput >= 0.6 * min(before.goodput, after.goodput), (before.goodput, storm.statuses, after.goodput)
+
+
 def test_ten_times_too_much_is_refused_at_once_and_the_rest_answered(busy: GatewayProcess, soak: bool) -> None:
     seconds = 20.0 if soak else 3.0
     before = asyncio.run(_closed(busy.port, 4, seconds))

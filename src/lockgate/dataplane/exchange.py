@@ -87,6 +87,7 @@ class Exchange:
         "pieces",
         "priority",
         "protocol",
+        "shed",
         "started",
         "tenant",
         "unpacked",
@@ -123,6 +124,8 @@ class Exchange:
         self.gone: Callable[[], object] | None = None
         #: The connection ends after this answer.
         self.closing = False
+        #: It was turned away for want of room, and its caller may be back at once.
+        self.shed = False
         self.head_only = head.method == "HEAD"
 
     def reply(self, status: int, head: bytes, body: bytes) -> None:
@@ -160,7 +163,8 @@ class Exchange:
         return self.pieces
 
     def abandon(self) -> None:
-        """The caller went away."""
+        """The caller went away: work that was not begun need not be."""
+        self.deadline = 0.0
         if self.gone is not None:
             self.gone()
 
@@ -174,6 +178,7 @@ class Exchange:
             self.witness.refused(refused)
         self.closing = self.closing or refused.close
         self.json_length = None
+        self.shed = refused.status in (429, 503)
         extra = "".join(f"{name}: {value}\r\n" for name, value in refused.headers).encode()
         self.reply(refused.status, JSON + extra, refused.body())
 

@@ -10,7 +10,7 @@ from lockgate.dataplane.gateway import Gateway
 from lockgate.dataplane.http2.shared import Shared as Calls
 from lockgate.dataplane.metrics import Metrics
 from lockgate.dataplane.predlog import PredictionLog
-from lockgate.dataplane.protocol import Shared
+from lockgate.dataplane.shared import Shared
 from lockgate.dataplane.telemetry.snapshot import Family
 from lockgate.dataplane.telemetry.watch import Watch
 

@@ -142,6 +142,33 @@ class Vegas:
             self._limit = min(float(self._most), self._limit + step)
 
 
+class Storm:
+    """How long to rest from a caller who was turned away, while so many are that it costs those who were let in.
+
+    Turning one away takes time too, the more the longer its body is. Callers who honour ``Retry-After`` never come near
+    the bound; those who come back at once are answered as fast as this allows, and no faster.
+    """
+
+    __slots__ = ("_at", "_debt")
+
+    #: Costs a second that are borne, and at once. A refusal costs 1, and 1 for so many bytes that it came with.
+    RATE, AT_ONCE, BYTES = 1000.0, 500.0, 1 << 14
+    #: Seconds of the longest rest.
+    LONGEST = 0.25
+
+    def __init__(self) -> None:
+        self._debt = 0.0
+        self._at = 0.0
+
+    def turned_away(self, now: float, length: int) -> float:
+        """One with so many bytes was; gives the seconds to rest from whoever sent it."""
+        self._debt = max(0.0, self._debt - max(0.0, now - self._at) * self.RATE) + 1 + length / self.BYTES
+        self._at = max(self._at, now)
+        # Bounded, for a storm that is over must not be felt for long.
+        self._debt = min(self._debt, self.AT_ONCE + self.LONGEST * self.RATE)
+        return max(0.0, self._debt - self.AT_ONCE) / self.RATE
+
+
 class Bucket:
     """So many requests a second, and some at once."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import httptools
 
 from lockgate.dataplane.exchange import MOST_HEADS, Exchange, Head, due, hold
-from lockgate.dataplane.options import Options
 from lockgate.dataplane.refusal import Refused, unavailable
+from lockgate.dataplane.shared import Shared
 
 #: Most bytes of a request's head, and of its target.
 MAX_HEAD = 32 << 10
@@ -28,29 +27,6 @@ _LONGEST_HEAD = 2048
 #: Headers with which a request is left to the parser each time; a trace's would make each head one of its own.
 _SPECIAL = frozenset((b"expect", b"transfer-encoding", b"upgrade", b"traceparent"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Shared:
-    """What all connections of a worker have in common."""
-
-    def __init__(self, options: Options, handle: Callable[[Exchange], None]) -> None:
-        self.options = options
-        self.handle = handle
-        self.connections: set[Connection] = set()
-        #: Set when the worker was told to stop: each answer from then on ends its connection.
-        self.draining = False
-        #: Bytes of bodies read and not yet answered.
-        self.body_bytes = 0
-        self.refused_connections = 0
-        #: Requests answered by the connections themselves: malformed, too large, too slow.
-        self.refusals: dict[str, int] = {}
-        #: Heads of whole requests that were read before, by their bytes.
-        self.heads: dict[bytes, Head] = {}
-
-    def sweep(self, now: float) -> None:
-        """End connections that are too slow; called about once a second."""
-        for connection in list(self.connections):
-            connection.check_time(now)
 
 
 class Connection(asyncio.Protocol):
@@ -80,6 +56,8 @@ class Connection(asyncio.Protocol):
         self._lingering = False
         self._read_paused = self._write_paused = False
         self._owes_continue = False
+        # A caller who was turned away, and came back at once while many did.
+        self._cooling = False
 
     # --- asyncio's side
 
@@ -272,6 +250,8 @@ class Connection(asyncio.Protocol):
                 waiting.clear()
                 self._transport.write(exchange.answer)
                 self._rest()
+                if exchange.shed and (rest := self._shared.storm.turned_away(self._now, len(exchange.body))):
+                    self._cool(rest)
                 return
         ready, last = due(waiting, held=self._write_paused)
         if last:
@@ -386,12 +366,23 @@ class Connection(asyncio.Protocol):
         if not (self._waiting or self._in_head or self._in_body):
             self._deadline = time.monotonic() + self._options.idle_seconds
 
+    def _cool(self, seconds: float) -> None:
+        """Read nothing from here for a moment."""
+        self._pause_reading()
+        self._cooling = True
+        asyncio.get_running_loop().call_later(seconds, self._cooled)
+
+    def _cooled(self) -> None:
+        self._cooling = False
+        if not self._write_paused:
+            self._resume_reading()
+
     def _pause_reading(self) -> None:
         if not self._read_paused and not self._ending:
             self._read_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._read_paused and not self._ending:
+        if self._read_paused and not (self._ending or self._cooling):
             self._read_paused = False
             self._transport.resume_reading()

@@ -31,9 +31,10 @@ from lockgate.dataplane.metrics import Metrics
 from lockgate.dataplane.options import Options
 from lockgate.dataplane.plane import Plane
 from lockgate.dataplane.predlog import PredictionLog
-from lockgate.dataplane.protocol import Connection, Shared
+from lockgate.dataplane.protocol import Connection
 from lockgate.dataplane.reporting import Heartbeat, ProfilePusher
 from lockgate.dataplane.routes import Routes
+from lockgate.dataplane.shared import Shared
 from lockgate.dataplane.state import StateKeeper
 from lockgate.dataplane.telemetry.watch import Watch, trace_of
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lockgate.dataplane.exchange import Exchange
 from lockgate.dataplane.options import Options
-from lockgate.dataplane.protocol import Connection, Shared
+from lockgate.dataplane.protocol import Connection
+from lockgate.dataplane.shared import Shared
 
 Seen = tuple[str, bytes, dict[bytes, bytes], bytes, bool]
 

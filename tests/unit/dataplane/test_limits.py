@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.dataplane.limits import Bucket, Cost, Delay, Priority, Tenants, Vegas
+from lockgate.dataplane.limits import Bucket, Cost, Delay, Priority, Storm, Tenants, Vegas
 
 
 def test_a_burst_passes_and_what_would_wait_too_long_does_not() -> None:
@@ -199,3 +199,16 @@ def test_tenants_with_nothing_to_remember_are_forgotten_and_others_are_not() -> 
         tenants.enter(str(number), 0.0)[0].underway -= 1
     tenants.enter("one more", 100.0)
     assert tenants.enter("busy", 100.0)[0] is busy
+
+
+def test_resting_from_those_turned_away_bounds_what_they_cost_and_ends_with_the_storm() -> None:
+    storm = Storm()
+    # As many as there is time for are answered at once for ever, and some more in a burst.
+    assert [storm.turned_away(0.0, 100) for _ in range(400)] == [0.0] * 400
+    assert all(storm.turned_away(1.0 + number / 900, 100) == 0.0 for number in range(9000))
+    rests = [storm.turned_away(12.0, 100) for _ in range(2000)]
+    assert rests == sorted(rests)
+    assert rests[-1] == pytest.approx(Storm.LONGEST)
+    # Ten megabytes cost what many short ones do.
+    assert Storm().turned_away(0.0, 10 << 20) > 0
+    assert storm.turned_away(12.0 + Storm.LONGEST + 0.1, 100) == 0.0
