@@ -77,6 +77,8 @@ class Settings:
     log_level: str
     #: Hosts that models may be answered by elsewhere (``lane: upstream``), without port; none named means any.
     upstream_hosts: tuple[str, ...] = ()
+    #: File of OSV records of vulnerable Python packages, which the requirements of models are held against.
+    advisories: Path | None = None
 
     @property
     def run(self) -> Path:
@@ -133,6 +135,7 @@ def load(env: Mapping[str, str]) -> Settings:
         job_queues=read("JOB_QUEUES", _queues, ()),
         log_level=read("LOG_LEVEL", _level, "info"),
         upstream_hosts=read("UPSTREAM_HOSTS", _hosts, ()),
+        advisories=read("ADVISORIES", _file, None),
     )
     # A misspelt variable would be ignored without a word, and its default used.
     unknown = {name for name in env if name.startswith(_PREFIX)} - read.asked - _OF_CLIENTS
@@ -169,6 +172,10 @@ class _Reader:
 
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _file(text: str) -> Path | None:
+    return _path(text)
 
 
 def _host(text: str) -> str:

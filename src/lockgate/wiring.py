@@ -150,7 +150,12 @@ def job_handlers(env: Mapping[str, str]) -> Mapping[str, Handler]:
         secrets = SecretFolder(settings.secrets / "upstream")
         hosts = settings.upstream_hosts
         return PackageWorkbench(
-            known["blobs"], secrets=secrets, runners=runners, upstream_hosts=hosts, progress=progress
+            known["blobs"],
+            secrets=secrets,
+            runners=runners,
+            upstream_hosts=hosts,
+            advisories=settings.advisories,
+            progress=progress,
         )
 
     def package(job: Job, progress: Callable[[str], None]) -> dict[str, Any]:

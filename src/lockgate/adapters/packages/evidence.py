@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from lockgate.adapters.packages.advisories import Advisories
 from lockgate.adapters.packages.answers import Answer, class_indexes, class_name
 from lockgate.adapters.packages.build import features_of
 from lockgate.adapters.packages.graphs import load_graph
@@ -86,7 +87,9 @@ class Evidence:
         blobs: Blobs,
         runners: Runners | None = None,
         secrets: Secrets | None = None,
+        advisories: Path | None = None,
     ) -> None:
+        self._advisories = advisories
         self.policy = policy
         self.candidate = candidate
         self.champion = champion
@@ -113,6 +116,20 @@ class Evidence:
     def baseline(self, manifest: Manifest) -> bytes | None:
         """What a package's training data looked like, as it is kept; None where it has none."""
         return None if manifest.baseline is None else self._blobs.get(manifest.baseline)
+
+    @property
+    def has_advisories(self) -> bool:
+        """Whether somebody gave a list of vulnerable requirements."""
+        return self._advisories is not None
+
+    @cached_property
+    def advisories(self) -> Advisories | None:
+        """What is known of vulnerable requirements; None where nobody gave a list. Raises Invalid for a broken one."""
+        return None if self._advisories is None else Advisories(self._advisories)
+
+    def file(self, name: str) -> Path:
+        """Where one file of the candidate lies; raises NotFound, CorruptArtifact."""
+        return self._blobs.path(self.candidate.files[name].digest)
 
     def another_runner(self) -> Runner:
         """The candidate opened a second time, beside `runner`; raises as it."""

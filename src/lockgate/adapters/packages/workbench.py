@@ -32,14 +32,17 @@ class PackageWorkbench:
         secrets: Secrets | None = None,
         runners: Runners | None = None,
         upstream_hosts: Collection[str] = (),
+        advisories: Path | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         """``allow_pickle``: pickles run code when they are opened; say False where no limits hold this process.
         ``secrets``: the tokens for servers elsewhere; without them no model there can be packaged.
         ``runners`` run what has no graph. ``upstream_hosts``: that models may be answered by; none named means any.
+        ``advisories``: a file of OSV records, that requirements are held against.
         ``progress`` is told which gate is at work.
         """
         self._progress = progress
+        self._advisories = advisories
         self._secrets = secrets
         self._upstream_hosts = upstream_hosts
         self._blobs = blobs
@@ -90,5 +93,6 @@ class PackageWorkbench:
             seed=self._seed,
             runners=self._runners,
             secrets=self._secrets,
+            advisories=self._advisories,
             progress=self._progress,
         )

@@ -18,6 +18,7 @@ from lockgate.adapters.packages.gates.data import judge_data
 from lockgate.adapters.packages.gates.latency import judge_latency
 from lockgate.adapters.packages.gates.quality import judge_quality
 from lockgate.adapters.packages.gates.regression import judge_regression
+from lockgate.adapters.packages.gates.security import judge_security
 from lockgate.adapters.packages.gates.skill import judge_skill
 from lockgate.adapters.packages.gates.slices import judge_slices
 from lockgate.adapters.packages.gates.static import judge_format, judge_parity, judge_signature
@@ -54,6 +55,7 @@ _JUDGES: dict[str, _Judge] = {
     "regression": judge_regression,
     "slices": judge_slices,
     "latency": judge_latency,
+    "security": lambda evidence, params, rng: judge_security(evidence, params),
     "fairness": _judge_fairness,
 }
 
@@ -68,6 +70,7 @@ def evaluate(
     seed: int = 0,
     runners: Runners | None = None,
     secrets: Secrets | None = None,
+    advisories: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[GateResult]:
     """Judge a package. There is one result for each gate of the policy, in its order, whatever happens.
@@ -81,10 +84,11 @@ def evaluate(
         seed: of everything random; equal seeds give equal verdicts, but for latency.
         runners: run packages of the python lane.
         secrets: the tokens for servers elsewhere, which packages of the upstream lane are asked at.
+        advisories: a file of what is known of vulnerable requirements.
         progress: is told which gate is at work, and what the one before it said.
     """
     results: list[GateResult] = []
-    with closing(Evidence(policy, candidate, champion, data, blobs, runners, secrets)) as evidence:
+    with closing(Evidence(policy, candidate, champion, data, blobs, runners, secrets, advisories)) as evidence:
         for index, spec in enumerate(policy.gates):
             if progress is not None:
                 progress(_under_way(spec, index + 1, len(policy.gates), results))
