@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lockgate.adapters.python_runner.launch import Desk, Launch, described, environment
+from lockgate.adapters.python_runner.memory import resident_bytes
 from lockgate.adapters.python_runner.program import frames
 from lockgate.base.errors import NotServable
 from lockgate.dataplane.journal import say
@@ -20,7 +21,6 @@ OPENING = 300.0
 _MOST_LINES, _LINE = 60, 500
 #: Seconds that the end of what it printed is waited for.
 _LAST_WORDS = 1.0
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 #: Seconds that an alarm of ours may ring too late before it says nothing of the process.
@@ -103,10 +103,7 @@ class RunnerProcess:
 
     def memory(self) -> int:
         """Bytes that it holds in memory; 0 when that cannot be told."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]) * _PAGE
-        except (OSError, IndexError, ValueError):
-            return 0
+        return resident_bytes(self.pid)
 
     def stopped(self) -> bool:
         """Whether somebody stopped it, so that it will answer nothing."""

@@ -49,6 +49,10 @@ class Runner(Protocol):
         """`feeds`, then `run`."""
         ...
 
+    def memory(self) -> int | None:
+        """Bytes that its process holds; None where it answers in this one, or elsewhere."""
+        ...
+
 
 class CannotTell(LockgateError):
     """There is not enough to judge by"""

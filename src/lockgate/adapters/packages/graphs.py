@@ -55,6 +55,9 @@ class GraphRunner:
             return {self._graph.matrix_input: np.ascontiguousarray(_numbers(frame, dtype))}
         return {column.name: self._column(column, frame) for column in self._columns}
 
+    def memory(self) -> None:
+        """It has no process of its own."""
+
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Answer:
         """Predict; raises Invalid when the graph refuses the rows."""
         try:

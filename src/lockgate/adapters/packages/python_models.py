@@ -81,6 +81,10 @@ class PythonModel:
             scores=np.concatenate([part.scores for part in parts]), picked=np.concatenate(picked) if picked else None
         )
 
+    def memory(self) -> int:
+        """Bytes that its process holds."""
+        return self._session.memory()
+
     def close(self) -> None:
         """End its process."""
         self._session.close()

@@ -147,6 +147,9 @@ class RemoteRunner:
             raise Invalid(f"the model elsewhere gives {scores.shape[1]} scores for {len(self._classes)} classes")
         return Answer(scores=scores, picked=class_indexes(found[self._remote.label_output], self._classes))
 
+    def memory(self) -> None:
+        """Its process is elsewhere."""
+
     def feeds(self, frame: DataFrame) -> dict[str, Any]:
         """Rows as `run` takes them."""
         return {"rows": frame}

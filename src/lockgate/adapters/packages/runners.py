@@ -28,6 +28,10 @@ class Session(Protocol):
         refuses the rows, NotServable when its process ends."""
         ...
 
+    def memory(self) -> int:
+        """Bytes that its process holds; 0 when it has ended."""
+        ...
+
     def close(self) -> None:
         """End its process."""
         ...

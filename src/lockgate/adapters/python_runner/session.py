@@ -11,6 +11,7 @@ from typing import Any
 
 from lockgate.adapters.python_runner.inputs import as_columns, matrix_type
 from lockgate.adapters.python_runner.launch import Desk, Launch, described, environment
+from lockgate.adapters.python_runner.memory import resident_bytes
 from lockgate.adapters.python_runner.program import frames
 from lockgate.base.errors import Invalid, NotServable
 
@@ -72,6 +73,10 @@ class RunnerSession:
         if "refused" in header:
             raise Invalid(f"the model refuses these rows: {header['refused'][:300]}")
         return found
+
+    def memory(self) -> int:
+        """Bytes that its process holds; 0 when it has ended."""
+        return resident_bytes(self._process.pid)
 
     def close(self) -> None:
         """End it."""

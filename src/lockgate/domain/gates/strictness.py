@@ -14,10 +14,11 @@ from typing import Any, cast
 from lockgate.domain.gates.config import AUTO, GateSpec
 
 #: Figures of which more is stricter.
-HIGHER = frozenset({"at_least", "at_rps", "confidence", "rows", "seconds"})
+HIGHER = frozenset({"at_least", "at_rps", "confidence", "rows", "rows_per_second", "seconds"})
 #: Figures of which less is stricter.
 LOWER = frozenset(
-    {"at_most", "cold_start_ms", "gap", "margin", "memory_mb", "p50_ms", "p95_ms", "p99_ms", "size_mb", "tolerance"}
+    {"at_most", "cold_start_ms", "gap", "growth_mb", "margin", "memory_mb"}
+    | {"p50_ms", "p95_ms", "p99_ms", "size_mb", "tolerance"}
 )
 #: Lists of which more entries are stricter.
 UNION = frozenset({"forbidden", "refuse", "slices"})

@@ -16,6 +16,7 @@ from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.gates.behaviour import judge_behaviour
 from lockgate.adapters.packages.gates.data import judge_data
 from lockgate.adapters.packages.gates.latency import judge_latency
+from lockgate.adapters.packages.gates.operation import judge_operation
 from lockgate.adapters.packages.gates.quality import judge_quality
 from lockgate.adapters.packages.gates.regression import judge_regression
 from lockgate.adapters.packages.gates.security import judge_security
@@ -55,6 +56,7 @@ _JUDGES: dict[str, _Judge] = {
     "regression": judge_regression,
     "slices": judge_slices,
     "latency": judge_latency,
+    "operation": lambda evidence, params, rng: judge_operation(evidence, params),
     "security": lambda evidence, params, rng: judge_security(evidence, params),
     "fairness": _judge_fairness,
 }

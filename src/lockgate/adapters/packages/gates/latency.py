@@ -85,12 +85,17 @@ def _with_waiting(times: Floats, load: float, rng: np.random.Generator) -> Float
     return seen
 
 
-def _feeds(evidence: Evidence) -> list[dict[str, Any]]:
-    """Single rows: the holdout's own where it has any, else from the ranges of the signature."""
+def example_rows(evidence: Evidence) -> pd.DataFrame:
+    """Some rows to ask about: the holdout's own where it has any, else from the ranges of the signature."""
     try:
-        frame = evidence.features(evidence.candidate).head(_DIFFERENT_ROWS)
+        return evidence.features(evidence.candidate).head(_DIFFERENT_ROWS)
     except (CannotTell, Invalid):
-        frame = _neutral(evidence.candidate)
+        return _neutral(evidence.candidate)
+
+
+def _feeds(evidence: Evidence) -> list[dict[str, Any]]:
+    """Single rows."""
+    frame = example_rows(evidence)
     return [evidence.runner.feeds(frame.iloc[index : index + 1]) for index in range(len(frame))]
 
 
