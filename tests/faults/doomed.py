@@ -30,7 +30,7 @@ LEASE = 0.4
 def nursery() -> ForkServerContext:
     """Starts processes that have everything imported already, so that many can die in a short test."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.doomed"])
+    context.set_forkserver_preload(["tests.faults.doomed", "tests.faults.controllers"])
     return context
 
 
