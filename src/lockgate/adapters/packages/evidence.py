@@ -121,6 +121,17 @@ class Evidence:
         """What a package's training data looked like, as it is kept; None where it has none."""
         return None if manifest.baseline is None else self._blobs.get(manifest.baseline)
 
+    def path(self, role: str) -> Path | None:
+        """Where a table lies; None where there is none of that role."""
+        return self._data.get(role)
+
+    @cached_property
+    def champion_runner(self) -> Runner:
+        """What answers for the live version; raises as `runner`, and CannotTell where nothing is live."""
+        if self.champion is None:
+            raise CannotTell("nothing is live yet")
+        return self._runner_of(self.champion)
+
     @property
     def has_advisories(self) -> bool:
         """Whether somebody gave a list of vulnerable requirements."""
@@ -202,7 +213,7 @@ class Evidence:
             raise CannotTell("nothing is live yet")
         if self.champion.task != self.candidate.task:
             raise PlainlyBad(f"the live version does {self.champion.task}, and this one {self.candidate.task}")
-        return self._answer(self.champion, self._runner_of(self.champion), "the live version")
+        return self._answer(self.champion, self.champion_runner, "the live version")
 
     @cached_property
     def champion_outcomes(self) -> Outcomes:

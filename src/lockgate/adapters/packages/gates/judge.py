@@ -14,6 +14,7 @@ import numpy as np
 
 from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.gates.behaviour import judge_behaviour
+from lockgate.adapters.packages.gates.custom import judge_custom
 from lockgate.adapters.packages.gates.data import judge_data
 from lockgate.adapters.packages.gates.latency import judge_latency
 from lockgate.adapters.packages.gates.operation import judge_operation
@@ -56,6 +57,7 @@ _JUDGES: dict[str, _Judge] = {
     "regression": judge_regression,
     "slices": judge_slices,
     "latency": judge_latency,
+    "custom": lambda evidence, params, rng: judge_custom(evidence, params),
     "operation": lambda evidence, params, rng: judge_operation(evidence, params),
     "security": lambda evidence, params, rng: judge_security(evidence, params),
     "fairness": _judge_fairness,

@@ -1,0 +1,1 @@
+"""Where other tools find us by entry points: pytest."""
