@@ -277,6 +277,18 @@ def test_a_taken_port_is_named_with_a_way_out(platform: Platform, offset: int, w
     assert not (platform.root / "a.pid").exists()
 
 
+def test_the_command_takes_its_port_from_the_settings_too(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        env = {"PATH": os.environ["PATH"], "LOCKGATE_HOME": str(tmp_path / "home"), "LOCKGATE_PORT": str(port)}
+        command = (sys.executable, "-m", "lockgate.cli.main", "up")
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4
+    assert f"port {port} on 127.0.0.1, meant for pages and API, is taken" in done.stdout + done.stderr
+
+
 def test_it_tells_where_everything_is_asked_for(platform: Platform):
     platform.start(steady("a"))
     eventually(lambda: "ready in" in platform.text())

@@ -21,6 +21,11 @@ Place = Annotated[
     Path | None, typer.Option("--home", help="Folder of everything it keeps; LOCKGATE_HOME, or ~/.lockgate.")
 ]
 
+Host = Annotated[
+    str, typer.Option(envvar="LOCKGATE_HOST", help="Address to listen on; 0.0.0.0 lets other machines in.")
+]
+Port = Annotated[int, typer.Option(envvar="LOCKGATE_PORT", help="Port of pages and API; predictions use the next two.")]
+
 
 def _home(named: Path | None) -> Home:
     return Home(root=(named or default_home(os.environ)).expanduser().absolute())
@@ -28,9 +33,9 @@ def _home(named: Path | None) -> Home:
 
 def up(
     home: Place = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of pages and API; predictions use the next two.")] = 8400,
-    workers: Annotated[int, typer.Option(help="Inference gateways; one a core when 0.")] = 0,
+    host: Host = "127.0.0.1",
+    port: Port = 8400,
+    workers: Annotated[int, typer.Option(envvar="LOCKGATE_WORKERS", help="Inference gateways; one a core when 0.")] = 0,
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of predictions by gRPC; the one after that of HTTP, none when 0.")
     ] = None,
@@ -87,8 +92,8 @@ def status(home: Place = None, as_json: AsJson = False) -> None:
 
 def control(
     home: Place = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of pages and API.")] = 8400,
+    host: Host = "127.0.0.1",
+    port: Port = 8400,
 ) -> None:
     """Run one more control plane, here, on the PostgreSQL that others use; until Ctrl-C."""
     if urlsplit(os.environ.get("LOCKGATE_DATABASE_URL", "")).scheme not in ("postgresql", "postgresql+psycopg"):

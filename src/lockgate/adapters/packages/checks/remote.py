@@ -88,7 +88,8 @@ class Reporter:
                 "test": name,
                 "when": when,
                 "outcome": report.outcome,
-                "message": str(told)[:_LONGEST] if report.outcome != "passed" else "",
+                # What follows the first line is pytest's own picture of it, for a terminal.
+                "message": "" if report.outcome == "passed" else str(told).partition("\n")[0][:_LONGEST],
                 "seconds": round(report.duration, 3) if hasattr(report, "duration") else 0.0,
             },
         )
