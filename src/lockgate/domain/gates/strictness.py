@@ -14,7 +14,7 @@ from typing import Any, cast
 from lockgate.domain.gates.config import AUTO, GateSpec
 
 #: Figures of which more is stricter.
-HIGHER = frozenset({"at_least", "at_rps", "confidence", "rows", "rows_per_second", "seconds"})
+HIGHER = frozenset({"agreement", "at_least", "at_rps", "confidence", "rows", "rows_per_second", "seconds"})
 #: Figures of which less is stricter.
 LOWER = frozenset(
     {"at_most", "cold_start_ms", "gap", "growth_mb", "margin", "memory_mb"}

@@ -16,6 +16,7 @@ from lockgate.adapters.packages.evidence import CannotTell, Evidence
 from lockgate.adapters.packages.gates.behaviour import judge_behaviour
 from lockgate.adapters.packages.gates.custom import judge_custom
 from lockgate.adapters.packages.gates.data import judge_data
+from lockgate.adapters.packages.gates.explanation import judge_explanation
 from lockgate.adapters.packages.gates.latency import judge_latency
 from lockgate.adapters.packages.gates.operation import judge_operation
 from lockgate.adapters.packages.gates.quality import judge_quality
@@ -58,6 +59,7 @@ _JUDGES: dict[str, _Judge] = {
     "slices": judge_slices,
     "latency": judge_latency,
     "custom": lambda evidence, params, rng: judge_custom(evidence, params),
+    "explanation": judge_explanation,
     "operation": lambda evidence, params, rng: judge_operation(evidence, params),
     "security": lambda evidence, params, rng: judge_security(evidence, params),
     "fairness": _judge_fairness,
